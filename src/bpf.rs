@@ -1,0 +1,374 @@
+//! Classic BPF as seccomp(2) takes it: instruction, program, interpreter.
+//! Pure.
+//!
+//! The interpreter knows exactly the operations that the kernel accepts from
+//! a seccomp filter (`seccomp_check_filter`), and a [`Program`] exists only
+//! after every jump and return of it was checked, so running one can neither
+//! fail nor loop.
+#![forbid(unsafe_code)]
+
+use crate::policy::Call;
+
+/// The most instructions the kernel takes in one program (`BPF_MAXINSNS`).
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
+/// Offsets into `struct seccomp_data` (linux/seccomp.h), in bytes.
+pub mod offset {
+    /// `nr`
+    pub const NR: u32 = 0;
+    /// `arch`
+    pub const ARCH: u32 = 4;
+    /// `args[0]`; eight bytes each, in the kernel's byte order.
+    pub const ARGS: u32 = 16;
+    /// Size of the whole structure.
+    pub const END: u32 = 64;
+}
+
+/// Operation codes of linux/filter.h that seccomp accepts.
+#[allow(missing_docs)]
+pub mod op {
+    pub const LD_ABS: u16 = 0x20;
+    pub const LD_IMM: u16 = 0x00;
+    pub const LDX_IMM: u16 = 0x01;
+    pub const LD_MEM: u16 = 0x60;
+    pub const LDX_MEM: u16 = 0x61;
+    pub const LD_LEN: u16 = 0x80;
+    pub const LDX_LEN: u16 = 0x81;
+    pub const ST: u16 = 0x02;
+    pub const STX: u16 = 0x03;
+    pub const TAX: u16 = 0x07;
+    pub const TXA: u16 = 0x87;
+    pub const RET_K: u16 = 0x06;
+    pub const RET_A: u16 = 0x16;
+    pub const JA: u16 = 0x05;
+    pub const JEQ_K: u16 = 0x15;
+    pub const JGT_K: u16 = 0x25;
+    pub const JGE_K: u16 = 0x35;
+    pub const JSET_K: u16 = 0x45;
+    pub const AND_K: u16 = 0x54;
+    /// Class and operation bits of an arithmetic instruction.
+    pub const ALU: u16 = 0x04;
+    /// Class bits of a jump.
+    pub const JMP: u16 = 0x05;
+    /// Bit that makes X the operand in place of the constant.
+    pub const SRC_X: u16 = 0x08;
+}
+
+/// One instruction: the layout of `struct sock_filter` (linux/filter.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Insn {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip when a jump's comparison holds.
+    pub jt: u8,
+    /// Instructions to skip when it does not.
+    pub jf: u8,
+    /// Constant, offset or return value.
+    pub k: u32,
+}
+
+impl Insn {
+    /// Whether this is one of the conditional jumps.
+    #[must_use]
+    pub const fn is_branch(self) -> bool {
+        self.code & 7 == op::JMP && self.code != op::JA
+    }
+}
+
+/// Why a sequence of instructions is not a program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// Nothing in it.
+    #[error("the program is empty")]
+    Empty,
+    /// More than the kernel takes.
+    #[error("the program has {0} instructions, the kernel takes at most {MAX_INSTRUCTIONS}")]
+    TooLong(usize),
+    /// The bytes are not a whole number of instructions.
+    #[error("{0} bytes are not a whole number of 8-byte instructions")]
+    Ragged(usize),
+    /// An operation that seccomp does not accept.
+    #[error("instruction {at}: operation {code:#06x} is not one that seccomp accepts")]
+    Operation {
+        /// Index of the instruction.
+        at: usize,
+        /// Its code.
+        code: u16,
+    },
+    /// A load outside `struct seccomp_data`, or not on a word.
+    #[error("instruction {at}: there is no word at offset {k} of seccomp_data")]
+    Load {
+        /// Index of the instruction.
+        at: usize,
+        /// The offset.
+        k: u32,
+    },
+    /// Scratch memory has 16 words.
+    #[error("instruction {at}: scratch memory has no word {k}")]
+    Memory {
+        /// Index of the instruction.
+        at: usize,
+        /// The index.
+        k: u32,
+    },
+    /// A scratch word that no path before has written.
+    #[error("instruction {at}: scratch word {k} may be read before it is written")]
+    Unwritten {
+        /// Index of the instruction.
+        at: usize,
+        /// The index.
+        k: u32,
+    },
+    /// Division by the constant 0, or a shift of 32 bits or more.
+    #[error("instruction {at}: invalid operand {k}")]
+    Operand {
+        /// Index of the instruction.
+        at: usize,
+        /// The constant.
+        k: u32,
+    },
+    /// A jump past the end.
+    #[error("instruction {at}: jumps past the end of the program")]
+    Jump {
+        /// Index of the instruction.
+        at: usize,
+    },
+    /// The last instruction does not return.
+    #[error("the last instruction is no return")]
+    NoReturn,
+}
+
+/// A valid filter program: what `seccomp(SECCOMP_SET_MODE_FILTER)` accepts.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Program(Vec<Insn>);
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program({} instructions)", self.0.len())
+    }
+}
+
+impl Program {
+    /// Checks the instructions as the kernel does (`bpf_check_classic`,
+    /// `seccomp_check_filter`).
+    ///
+    /// # Errors
+    /// The first thing the kernel would refuse.
+    ///
+    /// ```
+    /// use oci_seccomp::bpf::{Insn, Program, op};
+    /// let allow = Insn { code: op::RET_K, jt: 0, jf: 0, k: 0x7fff_0000 };
+    /// assert!(Program::new(vec![allow]).is_ok());
+    /// assert!(Program::new(vec![]).is_err());
+    /// ```
+    pub fn new(insns: Vec<Insn>) -> Result<Self, Invalid> {
+        if insns.is_empty() {
+            return Err(Invalid::Empty);
+        }
+        if insns.len() > MAX_INSTRUCTIONS {
+            return Err(Invalid::TooLong(insns.len()));
+        }
+        for (at, insn) in insns.iter().enumerate() {
+            check(at, *insn, insns.len())?;
+        }
+        check_memory(&insns)?;
+        match insns[insns.len() - 1].code {
+            op::RET_K | op::RET_A => Ok(Self(insns)),
+            _ => Err(Invalid::NoReturn),
+        }
+    }
+
+    /// Reads a program as libseccomp exports it and bubblewrap takes it:
+    /// `struct sock_filter` in the machine's byte order.
+    ///
+    /// # Errors
+    /// [`Invalid`], also for a length that is no multiple of 8.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Invalid> {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(Invalid::Ragged(bytes.len()));
+        }
+        if chunks.len() > MAX_INSTRUCTIONS {
+            return Err(Invalid::TooLong(chunks.len()));
+        }
+        let insn = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| Insn {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        };
+        Self::new(chunks.iter().map(insn).collect())
+    }
+
+    /// The reverse of [`Program::from_bytes`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.0.len() * 8);
+        for i in &self.0 {
+            out.extend(i.code.to_ne_bytes());
+            out.extend([i.jt, i.jf]);
+            out.extend(i.k.to_ne_bytes());
+        }
+        out
+    }
+
+    /// The instructions, at least one and at most [`MAX_INSTRUCTIONS`].
+    #[must_use]
+    pub fn instructions(&self) -> &[Insn] {
+        &self.0
+    }
+
+    /// What the kernel would get from the program for a call: the raw return
+    /// value ([`crate::policy::Action::from_ret`] reads it) and the number of
+    /// instructions it took.
+    #[must_use]
+    pub fn run(&self, call: &Call) -> (u32, usize) {
+        let (mut a, mut x, mut mem) = (0u32, 0u32, [0u32; 16]);
+        let (mut pc, mut steps) = (0usize, 0usize);
+        loop {
+            let i = self.0[pc];
+            pc += 1;
+            steps += 1;
+            match i.code {
+                op::LD_ABS => a = word(call, i.k),
+                op::RET_K => return (i.k, steps),
+                op::RET_A => return (a, steps),
+                op::JA => pc += i.k as usize,
+                op::LD_IMM => a = i.k,
+                op::LDX_IMM => x = i.k,
+                op::LD_MEM => a = mem[i.k as usize],
+                op::LDX_MEM => x = mem[i.k as usize],
+                op::LD_LEN => a = offset::END,
+                op::LDX_LEN => x = offset::END,
+                op::ST => mem[i.k as usize] = a,
+                op::STX => mem[i.k as usize] = x,
+                op::TAX => x = a,
+                op::TXA => a = x,
+                code => {
+                    let operand = if code & op::SRC_X == 0 { i.k } else { x };
+                    if code & 7 == op::JMP {
+                        let skip = if branch(code, a, operand) { i.jt } else { i.jf };
+                        pc += usize::from(skip);
+                    } else if let Some(result) = alu(code, a, operand) {
+                        a = result;
+                    } else {
+                        return (0, steps);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The word at a checked offset of `seccomp_data`.
+fn word(call: &Call, k: u32) -> u32 {
+    match k {
+        offset::NR => call.nr,
+        offset::ARCH => call.audit,
+        // The instruction pointer: no profile can name it, and no program
+        // proven against one may depend on it.
+        k if k < offset::ARGS => 0,
+        k => {
+            let bytes = call.args[(k - offset::ARGS) as usize / 8].to_ne_bytes();
+            let at = (k % 8) as usize;
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        }
+    }
+}
+
+/// A conditional jump's comparison.
+fn branch(code: u16, a: u32, operand: u32) -> bool {
+    match code & !op::SRC_X {
+        op::JEQ_K => a == operand,
+        op::JGT_K => a > operand,
+        op::JGE_K => a >= operand,
+        _ => a & operand != 0,
+    }
+}
+
+/// An arithmetic operation; `None` for a division by zero in X, which makes
+/// the kernel return 0.
+fn alu(code: u16, a: u32, operand: u32) -> Option<u32> {
+    Some(match code & 0xf0 {
+        0x00 => a.wrapping_add(operand),
+        0x10 => a.wrapping_sub(operand),
+        0x20 => a.wrapping_mul(operand),
+        0x30 => a.checked_div(operand)?,
+        0x40 => a | operand,
+        0x50 => a & operand,
+        0x60 => a.wrapping_shl(operand),
+        0x70 => a.wrapping_shr(operand),
+        0x80 => a.wrapping_neg(),
+        _ => a ^ operand,
+    })
+}
+
+/// The checks on one instruction.
+fn check(at: usize, i: Insn, len: usize) -> Result<(), Invalid> {
+    let inside = |skip: usize| match at + 1 + skip {
+        target if target < len => Ok(()),
+        _ => Err(Invalid::Jump { at }),
+    };
+    match i.code {
+        op::LD_ABS if i.k >= offset::END || !i.k.is_multiple_of(4) => {
+            Err(Invalid::Load { at, k: i.k })
+        }
+        op::LD_MEM | op::LDX_MEM | op::ST | op::STX if i.k >= 16 => {
+            Err(Invalid::Memory { at, k: i.k })
+        }
+        op::JA => inside(i.k as usize),
+        0x34 if i.k == 0 => Err(Invalid::Operand { at, k: 0 }),
+        0x64 | 0x74 if i.k >= 32 => Err(Invalid::Operand { at, k: i.k }),
+        op::LD_ABS
+        | op::LD_IMM
+        | op::LDX_IMM
+        | op::LD_MEM
+        | op::LDX_MEM
+        | op::LD_LEN
+        | op::LDX_LEN
+        | op::ST
+        | op::STX
+        | op::TAX
+        | op::TXA
+        | op::RET_K
+        | op::RET_A
+        | 0x04 | 0x0c | 0x14 | 0x1c | 0x24 | 0x2c | 0x34 | 0x3c | 0x44 | 0x4c | 0x54 | 0x5c
+        | 0x64 | 0x6c | 0x74 | 0x7c | 0x84 | 0xa4 | 0xac => Ok(()),
+        0x15 | 0x1d | 0x25 | 0x2d | 0x35 | 0x3d | 0x45 | 0x4d => {
+            inside(usize::from(i.jt))?;
+            inside(usize::from(i.jf))
+        }
+        code => Err(Invalid::Operation { at, code }),
+    }
+}
+
+/// Scratch words must be written on every path before they are read, as in
+/// the kernel's `check_load_and_stores`.
+fn check_memory(insns: &[Insn]) -> Result<(), Invalid> {
+    // Words written on every path that reaches an instruction by a jump.
+    let mut reach = vec![u16::MAX; insns.len()];
+    let mut written = 0u16;
+    for (at, i) in insns.iter().enumerate() {
+        written &= reach[at];
+        let mut arrive = |skip: usize, written: u16| reach[at + 1 + skip] &= written;
+        match i.code {
+            op::ST | op::STX => written |= 1 << i.k,
+            op::LD_MEM | op::LDX_MEM if written & (1 << i.k) == 0 => {
+                return Err(Invalid::Unwritten { at, k: i.k });
+            }
+            op::JA => {
+                arrive(i.k as usize, written);
+                written = u16::MAX;
+            }
+            _ if i.is_branch() => {
+                arrive(usize::from(i.jt), written);
+                arrive(usize::from(i.jf), written);
+                written = u16::MAX;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

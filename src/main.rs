@@ -1,0 +1,4 @@
+//! The `oci-seccomp` command.
+#![forbid(unsafe_code)]
+
+fn main() {}
