@@ -4,3 +4,6 @@
 
 pub mod bpf;
 pub mod policy;
+pub mod profile;
+pub mod syscalls;
+pub mod translate;

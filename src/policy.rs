@@ -414,11 +414,11 @@ impl Policy {
         self.arches.iter().find(|r| {
             r.arch.audit() == audit
                 && match r.arch {
-                    // One token for two architectures: the x32 bit tells them
+                    // One token for two architectures: the number tells them
                     // apart. -1 is x86_64's, as in libseccomp: a tracer that
                     // skips a call leaves it behind.
-                    Arch::X86_64 => nr & X32_BIT == 0 || nr == u32::MAX,
-                    Arch::X32 => nr & X32_BIT != 0 && nr != u32::MAX,
+                    Arch::X86_64 => nr < X32_BIT || nr == u32::MAX,
+                    Arch::X32 => nr >= X32_BIT && nr != u32::MAX,
                     _ => true,
                 }
         })
