@@ -3,7 +3,9 @@
 #![deny(unsafe_code)]
 
 pub mod bpf;
+pub mod compile;
 pub mod policy;
 pub mod profile;
+pub mod prove;
 pub mod syscalls;
 pub mod translate;
