@@ -3,7 +3,9 @@
 #![deny(unsafe_code)]
 
 pub mod bpf;
+pub mod cases;
 pub mod compile;
+pub mod plain;
 pub mod policy;
 pub mod profile;
 pub mod prove;

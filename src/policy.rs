@@ -307,6 +307,12 @@ impl Clause {
             .iter()
             .all(|c| c.compare.holds(args[usize::from(c.arg)]))
     }
+
+    /// Whether both say the same, whatever rules they come from.
+    #[must_use]
+    pub fn same_effect(&self, other: &Self) -> bool {
+        self.conditions == other.conditions && self.action == other.action
+    }
 }
 
 /// The rules of one architecture.

@@ -50,23 +50,31 @@ impl Witness {
     }
 }
 
+impl Witness {
+    /// The call for people: `x86_64 lseek(0, 0x6)`.
+    #[must_use]
+    pub fn describe_call(&self) -> String {
+        let Call { audit, nr, args } = self.call;
+        let place = match self.arch {
+            Some(arch) => arch.to_string(),
+            None => format!("architecture {audit:#x}"),
+        };
+        let name = self.arch.and_then(|a| syscalls::name(a, nr));
+        let name = name.unwrap_or_else(|| format!("call {nr}"));
+        let used = args.iter().rposition(|&a| a != 0).map_or(0, |i| i + 1);
+        let args: Vec<_> = args[..used].iter().map(|a| format!("{a:#x}")).collect();
+        format!("{place} {name}({})", args.join(", "))
+    }
+}
+
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Call { audit, nr, args } = self.call;
-        match self.arch {
-            Some(arch) => write!(f, "{arch} ")?,
-            None => write!(f, "architecture {audit:#x} ")?,
-        }
-        match self.arch.and_then(|a| syscalls::name(a, nr)) {
-            Some(name) => f.write_str(&name)?,
-            None => write!(f, "call {nr}")?,
-        }
-        let used = args.iter().rposition(|&a| a != 0).map_or(0, |i| i + 1);
-        f.write_str("(")?;
-        for (i, arg) in args[..used].iter().enumerate() {
-            write!(f, "{}{arg:#x}", if i == 0 { "" } else { ", " })?;
-        }
-        write!(f, "): expected {}, got {}", self.expected.action, self.got)
+        let call = self.describe_call();
+        write!(
+            f,
+            "{call}: expected {}, got {}",
+            self.expected.action, self.got
+        )
     }
 }
 
@@ -81,7 +89,7 @@ pub struct Disproof(pub Witness);
 /// The first call on which the two differ.
 pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, Disproof> {
     let mut witness = None;
-    let proof = compare(policy, program, |w| {
+    let proof = compare(policy, program, None, |w| {
         witness = Some(w);
         ControlFlow::Break(())
     });
@@ -92,16 +100,18 @@ pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, Disproof> {
 }
 
 /// Tries every class of calls and hands each difference to `differ`, which
-/// says whether to go on.
+/// says whether to go on. With `only`, just these numbers are tried.
 pub fn compare(
     policy: &Policy,
     program: &Program,
+    only: Option<&BTreeSet<(Arch, u32)>>,
     differ: impl FnMut(Witness) -> ControlFlow<()>,
 ) -> Proof {
     let mut trial = Trial {
         policy,
         program,
         plain: program.is_plain(),
+        only,
         differ,
         proof: Proof {
             points: 0,
@@ -118,6 +128,7 @@ struct Trial<'a, F> {
     policy: &'a Policy,
     program: &'a Program,
     plain: bool,
+    only: Option<&'a BTreeSet<(Arch, u32)>>,
     differ: F,
     proof: Proof,
     /// Combinations of code and clauses whose product was tried already:
@@ -127,6 +138,14 @@ struct Trial<'a, F> {
 
 impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
     fn run(&mut self) -> ControlFlow<()> {
+        if let Some(only) = self.only {
+            for rules in &self.policy.arches {
+                for (_, nr) in only.iter().filter(|(arch, _)| *arch == rules.arch) {
+                    self.number(rules, *nr)?;
+                }
+            }
+            return ControlFlow::Continue(());
+        }
         let constants = self.program.instructions().iter();
         let constants: BTreeSet<u32> = constants.filter(|i| i.is_branch()).map(|i| i.k).collect();
         for rules in &self.policy.arches {

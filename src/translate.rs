@@ -81,9 +81,6 @@ pub enum Fault {
     /// A flag that the kernel refuses without a listener.
     #[error("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY")]
     FlagWithoutNotify,
-    /// libseccomp cannot compile for it.
-    #[error("the installed libseccomp does not know the architecture {0}")]
-    Architecture(&'static str),
 }
 
 /// Something a person should know that does not stop the profile.
@@ -136,8 +133,11 @@ pub enum FindingKind {
     #[error("listenerPath is ignored: no rule says SCMP_ACT_NOTIFY")]
     UnusedListener,
     /// An architecture of the other byte order.
-    #[error("{0} is skipped: this kernel cannot run it, its byte order differs")]
+    #[error("{0} is skipped: its byte order differs, this kernel cannot run it")]
     ForeignEndianness(Arch),
+    /// An architecture that libseccomp cannot compile for.
+    #[error("{0} is skipped: libseccomp does not know it; its calls are killed")]
+    UnsupportedArch(Arch),
 }
 
 /// A policy with what was noticed on the way.
@@ -145,8 +145,22 @@ pub enum FindingKind {
 pub struct Translation {
     /// The policy.
     pub policy: Policy,
+    /// What each rule says by itself, whatever the call: one clause, or one
+    /// per condition where the rule names an argument twice.
+    pub rules: Vec<Vec<Clause>>,
     /// What a person should know.
     pub findings: Vec<Finding>,
+}
+
+impl Translation {
+    /// Whether the profile lists an architecture that was left out: its calls
+    /// are killed, whatever the rules say.
+    #[must_use]
+    pub fn skips(&self, arch: Arch) -> bool {
+        self.findings.iter().any(|f| {
+            matches!(f.kind, FindingKind::ForeignEndianness(a) | FindingKind::UnsupportedArch(a) if a == arch)
+        })
+    }
 }
 
 /// Translates a section.
@@ -171,7 +185,7 @@ pub fn translate(section: &LinuxSeccomp, options: Options) -> Result<Translation
         return Err(whole(Fault::DefaultNotify));
     }
     let mut findings = Vec::new();
-    let arches = architectures(section, &mut findings).map_err(whole)?;
+    let arches = architectures(section, &mut findings);
     let syscalls = section.syscalls().as_deref().unwrap_or_default();
     let mut rules = Vec::with_capacity(syscalls.len());
     for (index, syscall) in syscalls.iter().enumerate() {
@@ -198,7 +212,11 @@ pub fn translate(section: &LinuxSeccomp, options: Options) -> Result<Translation
         kind: FindingKind::UnknownName(name),
     }));
     findings.sort_by_key(|f| f.rule);
-    Ok(Translation { policy, findings })
+    Ok(Translation {
+        policy,
+        rules: rules.iter().map(Rule::clauses).collect(),
+        findings,
+    })
 }
 
 /// One entry of `syscalls[]`, validated, before it meets an architecture.
@@ -243,6 +261,17 @@ impl<'a> Rule<'a> {
             alternatives: alternatives(args)?,
             action,
         })
+    }
+}
+
+impl Rule<'_> {
+    fn clauses(&self) -> Vec<Clause> {
+        let clause = |conditions: &Vec<Condition>| Clause {
+            conditions: conditions.clone(),
+            action: self.action,
+            rule: self.index,
+        };
+        self.alternatives.iter().map(clause).collect()
     }
 }
 
@@ -318,25 +347,27 @@ fn action(action: OciAction, errno: Option<u32>) -> Result<Action, Fault> {
 }
 
 /// The native architecture first, then the listed ones, each once.
-fn architectures(section: &LinuxSeccomp, findings: &mut Vec<Finding>) -> Result<Vec<Arch>, Fault> {
+fn architectures(section: &LinuxSeccomp, findings: &mut Vec<Finding>) -> Vec<Arch> {
     let mut arches = vec![Arch::native()];
     for listed in section.architectures().iter().flatten() {
         let name = listed.to_string();
         // oci-spec's enum and ours list the same names; NATIVE alone is no
         // architecture of its own.
         let arch = Arch::parse(&name).unwrap_or(Arch::native());
-        if !arch.same_endianness(Arch::native()) {
-            findings.push(Finding {
-                rule: None,
-                kind: FindingKind::ForeignEndianness(arch),
-            });
+        let skipped = if !arch.same_endianness(Arch::native()) {
+            Some(FindingKind::ForeignEndianness(arch))
         } else if !syscalls::supported(arch) {
-            return Err(Fault::Architecture(arch.oci_name()));
-        } else if !arches.contains(&arch) {
-            arches.push(arch);
+            Some(FindingKind::UnsupportedArch(arch))
+        } else {
+            None
+        };
+        match skipped {
+            Some(kind) => findings.push(Finding { rule: None, kind }),
+            None if !arches.contains(&arch) => arches.push(arch),
+            None => {}
         }
     }
-    Ok(arches)
+    arches
 }
 
 fn flags(section: &LinuxSeccomp, notify: bool) -> Result<Flags, Fault> {
@@ -458,7 +489,8 @@ fn arch_rules(
     }
 }
 
-/// Appends a clause, unless it can never decide.
+/// Appends a clause. One that can never decide is kept: the verdict does not
+/// change, and what the profile says about the call stays visible.
 fn add(
     calls: &mut BTreeMap<u32, Vec<Clause>>,
     nr: u32,
@@ -469,27 +501,26 @@ fn add(
     findings: &mut Vec<Finding>,
 ) {
     let clauses = calls.entry(nr).or_default();
-    let first = clauses.iter().find(|c| {
-        c.conditions.is_empty() || (c.conditions == conditions && c.action == rule.action)
-    });
-    let Some(first) = first else {
-        clauses.push(Clause {
-            conditions,
-            action: rule.action,
-            rule: rule.index,
-        });
-        return;
+    let clause = Clause {
+        conditions,
+        action: rule.action,
+        rule: rule.index,
     };
     // Said once, for the native architecture; the others repeat it.
-    if arch == Arch::native() {
+    if arch == Arch::native()
+        && let Some(first) = clauses
+            .iter()
+            .find(|c| c.conditions.is_empty() || c.same_effect(&clause))
+    {
         let (name, by) = (name.to_owned(), first.rule);
         findings.push(Finding {
             rule: Some(rule.index),
-            kind: if first.conditions == conditions && first.action == rule.action {
+            kind: if first.same_effect(&clause) {
                 FindingKind::Duplicate { name, by }
             } else {
                 FindingKind::Shadowed { name, by }
             },
         });
     }
+    clauses.push(clause);
 }

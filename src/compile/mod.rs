@@ -9,7 +9,7 @@
 
 mod fold;
 mod graph;
-mod unit;
+pub(crate) mod unit;
 
 use crate::bpf::{Invalid, Program, offset, op};
 use crate::policy::X32_BIT;
@@ -142,6 +142,9 @@ impl Linker {
 
     /// The clauses of one call in file order, then the default.
     fn chain(&mut self, arch: Arch, clauses: &[Clause], default: NodeId) -> Result<NodeId, Error> {
+        // Behind an unconditional clause none decides.
+        let last = clauses.iter().position(|c| c.conditions.is_empty());
+        let clauses = &clauses[..last.map_or(clauses.len(), |i| i + 1)];
         let mut next = default;
         for clause in clauses.iter().rev() {
             let holds = self.ret(clause.action);
