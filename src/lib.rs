@@ -5,6 +5,7 @@
 pub mod bpf;
 pub mod cases;
 pub mod compile;
+pub mod filter;
 pub mod plain;
 pub mod policy;
 pub mod profile;

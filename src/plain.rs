@@ -49,8 +49,9 @@ pub struct Difference {
 pub enum Ambiguity {
     /// The two readings of one call.
     #[error(
-        "the profile is ambiguous: {call}: {ours} by rule {rule}, which comes first, but {theirs} \
-         in every runtime today; reorder the rules, or accept the first with --ambiguous=first"
+        "the profile is ambiguous: for {call} this rule comes first and says {ours}, but every \
+         runtime makes {theirs} of it; reorder the rules, or accept the first with \
+         --ambiguous=first"
     )]
     Weaker {
         /// The call, for people.
@@ -64,7 +65,7 @@ pub enum Ambiguity {
     },
     /// The same conditions with different actions.
     #[error(
-        "the profile is ambiguous: rule {rule} contradicts an earlier one for {name}, and every \
+        "the profile is ambiguous: this rule contradicts an earlier one for {name}, and every \
          runtime refuses it; remove one, or accept the first with --ambiguous=first"
     )]
     Contradiction {
@@ -76,6 +77,17 @@ pub enum Ambiguity {
     /// The comparison itself failed.
     #[error("failed to compare the profile with libseccomp's reading")]
     Compile(#[source] Error),
+}
+
+impl Ambiguity {
+    /// The rule to look at.
+    #[must_use]
+    pub const fn rule(&self) -> Option<usize> {
+        match self {
+            Self::Weaker { rule, .. } | Self::Contradiction { rule, .. } => Some(*rule),
+            Self::Compile(_) => None,
+        }
+    }
 }
 
 /// Compiles a whole section in one context, as runc does: rules in file
