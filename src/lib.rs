@@ -3,4 +3,6 @@
 #![deny(unsafe_code)]
 
 pub mod bpf;
+pub mod bundle;
+pub mod input;
 pub mod policy;
