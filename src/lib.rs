@@ -6,3 +6,4 @@ pub mod bpf;
 pub mod bundle;
 pub mod input;
 pub mod policy;
+pub mod sys;
