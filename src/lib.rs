@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod bundle;
+pub mod features;
 pub mod input;
 pub mod policy;
 pub mod sys;
