@@ -291,3 +291,18 @@ fn loads_from_a_bundle_and_refuses_what_is_no_file() {
         "{message}"
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(noise in "[\\[\\]{}:,\"\\\\ a-z0-9é-]{0,60}", cut in 0usize..200) {
+        let whole = format!(
+            r#"{{"id": "c", "bundle": "/b", "x": {noise}, "linux": {{"seccomp": {noise}, "namespaces": [{noise}]}}}}"#
+        );
+        let text = whole.get(..cut).unwrap_or(&whole);
+        let _ = state(text);
+        if let Ok(config) = config(text) {
+            let section = config.seccomp().map(serde_json::from_str::<IgnoredAny>);
+            proptest::prop_assert!(!matches!(section, Some(Err(_))), "{text}");
+        }
+    }
+}

@@ -60,10 +60,10 @@ pub enum Command {
 
 const HOOK_EXAMPLES: &str = "\
 Examples:
-  In hooks of config.json, for the bundle's own linux.seccomp section:
-    \"createRuntime\": [{\"path\": \"/usr/libexec/oci/hooks.d/oci-seccomp\", \"args\": [\"oci-seccomp\", \"hook\"]}]
+  Under hooks.createRuntime in config.json, for the bundle's own linux.seccomp:
+    {\"path\": \"/usr/bin/oci-seccomp\", \"args\": [\"oci-seccomp\", \"hook\"]}
   The same profile for every container:
-    \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/containers/seccomp.json\"]
+    \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/seccomp.json\"]
   Only say what would be loaded:
     oci-seccomp hook --dry-run < state.json";
 
@@ -119,12 +119,7 @@ pub struct InitArgs {
     #[command(flatten)]
     pub translate: TranslateArgs,
     /// The command and its arguments; looked up on PATH unless it has a slash
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = false,
-        value_name = "CMD"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

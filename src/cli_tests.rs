@@ -29,6 +29,7 @@ fn the_flag_dry_run_is_the_command_dry_run() {
         "dry-run p.json --format json -v --strict",
         "--dry-run p.json --format json -v --strict",
         "--dry-run --strict --verbose --format=json p.json",
+        "--dry-run p.json --verbose --strict --format json",
     ] {
         let Command::DryRun(args) = command(line) else {
             panic!("{line}");

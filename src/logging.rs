@@ -7,15 +7,19 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
-use anyhow::Context;
-use env_logger::{Builder, Env, Logger, Target};
+use anyhow::{Context, anyhow};
+use env_logger::{Builder, Logger, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::fcntl::OFlag;
 
 /// The variable that says what to log.
 const VARIABLE: &str = "OCI_SECCOMP_LOG";
+
+/// Its values.
+const LEVELS: &str = "off, error, warn, info, debug and trace";
 
 /// The log file, once there is one.
 static FILE: OnceLock<Logger> = OnceLock::new();
@@ -41,21 +45,28 @@ impl Log for Both {
 /// Starts logging at the level of `OCI_SECCOMP_LOG`, or at `default`.
 ///
 /// # Errors
-/// The file cannot be opened; it must not be a symbolic link.
+/// `OCI_SECCOMP_LOG` is no level, or the file cannot be opened, which must
+/// not be a symbolic link.
 pub fn start(default: LevelFilter, file: Option<&Path>) -> anyhow::Result<()> {
-    let env = Env::new().filter_or(VARIABLE, default.as_str());
-    let stderr = Builder::from_env(env)
+    let wanted = std::env::var(VARIABLE).unwrap_or_default();
+    let level = match wanted.as_str() {
+        "" => Ok(default),
+        wanted => LevelFilter::from_str(wanted),
+    };
+    if let Some(path) = file {
+        let file = open(path).with_context(|| format!("cannot log to {}", path.display()))?;
+        // Errors are always told, one in the variable too.
+        let level = level.as_ref().map_or(default, |l| *l);
+        let _ = FILE.set(to_file(file, level.max(LevelFilter::Error)));
+    }
+    let level = level.map_err(|_| anyhow!("{VARIABLE} is none of {LEVELS}"))?;
+    let stderr = Builder::new()
+        .filter_level(level)
         .format(|out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
             writeln!(out, "oci-seccomp: {level}: {}", one_line(record.args()))
         })
         .build();
-    let level = stderr.filter();
-    if let Some(path) = file {
-        let file = open(path).with_context(|| format!("cannot log to {}", path.display()))?;
-        // Errors are always told.
-        let _ = FILE.set(to_file(file, level.max(LevelFilter::Error)));
-    }
     log::set_boxed_logger(Box::new(Both { stderr }))?;
     log::set_max_level(level);
     Ok(())
