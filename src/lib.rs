@@ -2,5 +2,7 @@
 //! is proven to mean the same, and the ways to get it onto a workload.
 #![deny(unsafe_code)]
 
+pub mod arm;
 pub mod bpf;
 pub mod policy;
+mod sys;
