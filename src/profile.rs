@@ -117,6 +117,17 @@ pub struct Site {
 }
 
 impl Profile {
+    /// A section that was not read from a file: rules have no lines.
+    #[must_use]
+    pub fn from_section(section: LinuxSeccomp) -> Self {
+        Self {
+            section,
+            origin: "seccomp".to_owned(),
+            sites: Vec::new(),
+            unknown_keys: Vec::new(),
+        }
+    }
+
     /// Reads a profile in any of the three forms.
     ///
     /// # Errors
