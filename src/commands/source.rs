@@ -43,7 +43,7 @@ pub fn target(process: Option<&Process>) -> anyhow::Result<Target> {
             c.bounding.known.iter().map(ToString::to_string).collect()
         }),
         arch: Arch::native(),
-        kernel: release.parse().map_err(anyhow::Error::msg)?,
+        kernel: release.parse()?,
     })
 }
 
