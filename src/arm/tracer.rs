@@ -24,10 +24,8 @@ const SECCOMP_MODE_FILTER: u32 = 2;
 enum Failure {
     #[error("failed to {0}: {1}")]
     Sys(&'static str, Errno),
-    #[error("it ended (wait status {0:#x})")]
-    Ended(i32),
-    #[error("it is ending, or another of its threads execs")]
-    Exiting,
+    #[error("it {} {}", how_it_ended(*.status), when_it_ended(*.loaded))]
+    Ended { status: i32, loaded: bool },
     #[error("it stopped at {0:?} in place of {1}")]
     Stray(Stop, &'static str),
     #[error(
@@ -83,6 +81,7 @@ struct Tracer<'a> {
     program: Vec<u8>,
     pending: Pending,
     stops: u32,
+    loaded: bool,
     took: Duration,
 }
 
@@ -144,6 +143,7 @@ fn seize<'a>(
         program: request.program.to_bytes(),
         pending: Pending::Signal(0),
         stops: 0,
+        loaded: false,
         took: Duration::ZERO,
     };
     if request.boundary == Boundary::BeforeCapabilityDrop {
@@ -393,9 +393,9 @@ impl Tracer<'_> {
     }
 
     /// Judges what seccomp(2) has returned, and the kernel's own account.
-    fn accept(&self, result: i64, before: Before) -> Result<()> {
+    fn accept(&mut self, result: i64, before: Before) -> Result<()> {
         match result {
-            0 => {}
+            0 => self.loaded = true,
             errno @ -4095..0 => return Err(Failure::Refused(errno_of(errno))),
             odd => return Err(Failure::Odd(odd)),
         }
@@ -456,10 +456,12 @@ impl Tracer<'_> {
     fn wait(&mut self) -> Result<Stop> {
         self.stops += 1;
         match self.tracee.wait().during("wait for it")? {
-            Stop::Ended(status) => Err(Failure::Ended(status)),
-            // Not resumed: if another thread waits to exec, it waits on until
-            // our end kills the process.
-            Stop::Exiting => Err(Failure::Exiting),
+            // Where it has yet to end it is not resumed: if another thread
+            // waits for that to exec, it waits until our end kills them all.
+            Stop::Exiting(status) | Stop::Ended(status) => Err(Failure::Ended {
+                status,
+                loaded: self.loaded,
+            }),
             stop => Ok(stop),
         }
     }
@@ -470,6 +472,24 @@ impl Tracer<'_> {
             Ok(()) => format!("init {pid} armed: {stops} stops, {took} us to load\n"),
             Err(failure) => format!("init {pid} killed: {failure}\n"),
         }
+    }
+}
+
+/// A wait status in words.
+fn how_it_ended(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("was ended by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exited with {}", libc::WEXITSTATUS(status))
+    }
+}
+
+fn when_it_ended(loaded: bool) -> &'static str {
+    if loaded {
+        "after it had the filter and before its exec (does the profile allow the runtime's own \
+         calls?)"
+    } else {
+        "before it had the filter (signal 9 also where another of its threads execs)"
     }
 }
 

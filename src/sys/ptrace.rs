@@ -36,8 +36,9 @@ pub enum Stop {
     Syscall,
     /// In an exec, with the new program in place.
     Exec,
-    /// About to end, or to make room for another thread that execs.
-    Exiting,
+    /// About to end with this wait status, or to make room for another
+    /// thread that execs.
+    Exiting(c_int),
     /// A signal is about to be delivered.
     Signal(c_int),
     /// The whole process is stopped by SIGSTOP or the like.
@@ -132,9 +133,22 @@ impl Tracee {
             match Errno::result(waited) {
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
-                Ok(_) => return Ok(decode(status)),
+                Ok(_) => return self.stop(status),
             }
         }
+    }
+
+    /// What a wait status says.
+    fn stop(&self, status: c_int) -> nix::Result<Stop> {
+        Ok(match decode(status) {
+            // Where it is gone already, killed it was.
+            Stop::Exiting(_) => Stop::Exiting(match nix_ptrace::getevent(self.0) {
+                Ok(status) => c_int::try_from(status).unwrap_or(0),
+                Err(Errno::ESRCH) => libc::SIGKILL,
+                Err(errno) => return Err(errno),
+            }),
+            stop => stop,
+        })
     }
 
     /// The registers of the stopped tracee.
@@ -344,7 +358,7 @@ fn decode(status: c_int) -> Stop {
     let signal = libc::WSTOPSIG(status);
     match status >> 16 {
         libc::PTRACE_EVENT_EXEC => Stop::Exec,
-        libc::PTRACE_EVENT_EXIT => Stop::Exiting,
+        libc::PTRACE_EVENT_EXIT => Stop::Exiting(0),
         PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Stop::Trap,
         PTRACE_EVENT_STOP => Stop::Group,
         _ if signal == libc::SIGTRAP | 0x80 => Stop::Syscall,
