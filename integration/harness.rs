@@ -9,18 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::{Container, Run, Runtime, process};
 
-macro_rules! on_each_runtime {
-    ($($name:ident)*) => {
-        mod runc { $(#[test] fn $name() { if super::Runtime::Runc.is_ready() { super::$name(super::Runtime::Runc); } })* }
-        mod crun { $(#[test] fn $name() { if super::Runtime::Crun.is_ready() { super::$name(super::Runtime::Crun); } })* }
-    };
-}
-
-on_each_runtime! {
+support::on_each_runtime! {
     reports_no_filter_where_there_is_none
     sees_the_runtimes_own_filter
     steps_from_create_to_delete
-    takes_a_killed_create_away
+    takes_an_abandoned_create_away
+    finds_a_process_that_a_hook_left_behind
 }
 
 #[test]
@@ -100,9 +94,26 @@ fn steps_from_create_to_delete(runtime: Runtime) {
 }
 
 /// Left waiting on purpose; that `Drop` finds and ends it is the test.
-fn takes_a_killed_create_away(runtime: Runtime) {
+fn takes_an_abandoned_create_away(runtime: Runtime) {
     let created = Container::new(runtime).probe("sleep 60").create().ready();
     let pid = created.pid();
     drop(created);
     assert!(!process::alive(pid));
+}
+
+/// By `create`: `crun run` waits for such a process, `runc run` does not.
+fn finds_a_process_that_a_hook_left_behind(runtime: Runtime) {
+    let container = Container::new(runtime).patch(|config| {
+        let mark = config["process"]["env"][1].clone();
+        config["hooks"]["createRuntime"] = json!([{
+            "path": "/bin/sh",
+            "args": ["sh", "-c", "setsid sleep 60 </dev/null >/dev/null 2>&1 &"],
+            "env": ["PATH=/usr/bin:/bin", mark]
+        }]);
+    });
+    let caught =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(container.create())));
+    let message = caught.expect_err("went unnoticed");
+    let message = message.downcast_ref::<String>().expect("a message");
+    assert!(message.contains("left behind") && message.contains("sleep 60"));
 }

@@ -20,6 +20,9 @@ const PRIVATE_MOUNTS: &str = r#"
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 exec "$@""#;
 
+/// How long what belongs to an ended container may take to end as well.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// The default capabilities of podman and docker.
 const CAPABILITIES: &[&str] = &[
     "CAP_CHOWN",
@@ -282,7 +285,7 @@ impl Container {
             .run();
         let outcome = self.with_log(outcome);
         assert!(
-            process::within(Duration::from_secs(5), || self.processes().is_empty()),
+            process::within(GRACE, || self.processes().is_empty()),
             "left behind {:?} by {outcome}",
             self.processes()
         );
@@ -324,7 +327,7 @@ impl Drop for Container {
         if self.bundle().join("state").join(&self.id).exists() {
             self.verb(&["delete", "--force"]);
         }
-        let gone = process::within(Duration::from_secs(5), || self.processes().is_empty());
+        let gone = process::within(GRACE, || self.processes().is_empty());
         let left = self.processes();
         for (pid, _) in &left {
             let pid = nix::unistd::Pid::from_raw(*pid);

@@ -58,3 +58,23 @@ pub fn skip(why: &str) {
     assert!(!must_run(), "cannot run, and CI is set: {why}");
     eprintln!("skipped: {why}");
 }
+
+/// Makes a test of each function, for each runtime, that is given the runtime.
+macro_rules! on_each_runtime {
+    ($($test:ident)*) => {
+        mod runc {
+            $(#[test] fn $test() { $crate::support::on(super::Runtime::Runc, super::$test); })*
+        }
+        mod crun {
+            $(#[test] fn $test() { $crate::support::on(super::Runtime::Crun, super::$test); })*
+        }
+    };
+}
+pub(crate) use on_each_runtime;
+
+/// Runs a test if its runtime can run here.
+pub fn on(runtime: Runtime, test: impl FnOnce(Runtime)) {
+    if runtime.is_ready() {
+        test(runtime);
+    }
+}
