@@ -23,6 +23,7 @@ pub struct Run {
     limit: Duration,
     stdin: Option<Vec<u8>>,
     output: Option<PathBuf>,
+    name: Option<String>,
 }
 
 impl Run {
@@ -32,6 +33,7 @@ impl Run {
             limit: LIMIT,
             stdin: None,
             output: None,
+            name: None,
         }
     }
 
@@ -72,6 +74,12 @@ impl Run {
         self
     }
 
+    /// What to call it in messages, instead of its whole argv.
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// Runs it to its end, or until the time is up.
     pub fn run(mut self) -> Outcome {
         let (stdout, stderr) = self.output_files();
@@ -81,7 +89,8 @@ impl Run {
             .stdout(stdout.try_clone().expect("dup of stdout"))
             .stderr(stderr.try_clone().expect("dup of stderr"))
             .process_group(0);
-        let shown = format!("{:?}", self.command);
+        let shown = self.name.take();
+        let shown = shown.unwrap_or_else(|| format!("{:?}", self.command));
         let started = Instant::now();
         let mut child = self
             .command

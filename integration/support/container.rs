@@ -257,8 +257,11 @@ impl Container {
         self.bundle().join("hook.log")
     }
 
-    fn command(&self) -> Run {
-        self.runtime.command(&self.bundle().join("state"))
+    /// `RUNTIME --root DIR VERB`.
+    fn command(&self, verb: &str) -> Run {
+        let name = format!("{} {verb} {}", self.runtime.name(), self.id);
+        let command = self.runtime.command(&self.bundle().join("state"));
+        command.name(name).arg(verb)
     }
 
     fn write_config(&self) {
@@ -278,8 +281,8 @@ impl Container {
     pub fn run(self) -> Outcome {
         self.write_config();
         let outcome = self
-            .command()
-            .args(["run", "--bundle"])
+            .command("run")
+            .arg("--bundle")
             .arg(self.bundle())
             .arg(&self.id)
             .run();
@@ -296,8 +299,8 @@ impl Container {
     pub fn create(self) -> Created {
         self.write_config();
         let outcome = self
-            .command()
-            .args(["create", "--bundle"])
+            .command("create")
+            .arg("--bundle")
             .arg(self.bundle())
             .arg(&self.id)
             .output_to(&self.bundle().join("init"))
@@ -314,8 +317,8 @@ impl Container {
         process::marked(&self.id)
     }
 
-    fn verb(&self, args: &[&str]) -> Outcome {
-        let outcome = self.command().args(args).arg(&self.id).run();
+    fn verb(&self, verb: &str) -> Outcome {
+        let outcome = self.command(verb).arg(&self.id).run();
         self.with_log(outcome)
     }
 }
@@ -325,7 +328,7 @@ impl Drop for Container {
     /// was not enough.
     fn drop(&mut self) {
         if self.bundle().join("state").join(&self.id).exists() {
-            self.verb(&["delete", "--force"]);
+            self.command("delete").args(["--force", &self.id]).run();
         }
         let gone = process::within(GRACE, || self.processes().is_empty());
         let left = self.processes();
@@ -359,7 +362,7 @@ impl Created {
 
     /// What the runtime says of it; `null` if it knows of none.
     pub fn state(&self) -> Value {
-        serde_json::from_str(&self.container.verb(&["state"]).stdout).unwrap_or_default()
+        serde_json::from_str(&self.container.verb("state").stdout).unwrap_or_default()
     }
 
     /// Init, as the host sees it.
@@ -371,17 +374,17 @@ impl Created {
     }
 
     pub fn start(&self) -> Outcome {
-        self.container.verb(&["start"])
+        self.container.verb("start")
     }
 
     pub fn kill(&self, signal: &str) -> Outcome {
         let container = &self.container;
-        let outcome = container.command().args(["kill", &container.id, signal]);
+        let outcome = container.command("kill").args([&container.id, signal]);
         container.with_log(outcome.run())
     }
 
     pub fn delete(&self) -> Outcome {
-        self.container.verb(&["delete"])
+        self.container.verb("delete")
     }
 
     /// Waits for init to end, and gives what it printed so far.
