@@ -13,7 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 // Each test binary compiles this module for itself and uses its own part.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod command;
 pub mod container;
