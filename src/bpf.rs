@@ -225,8 +225,13 @@ impl Program {
     /// instructions it took.
     #[must_use]
     pub fn run(&self, call: &Call) -> (u32, usize) {
+        self.run_from(0, call)
+    }
+
+    /// [`Program::run`] from an instruction on, with all registers zero.
+    pub(crate) fn run_from(&self, mut pc: usize, call: &Call) -> (u32, usize) {
         let (mut a, mut x, mut mem) = (0u32, 0u32, [0u32; 16]);
-        let (mut pc, mut steps) = (0usize, 0usize);
+        let mut steps = 0usize;
         loop {
             let i = self.0[pc];
             pc += 1;
@@ -258,6 +263,71 @@ impl Program {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Where a program stands when it was run up to some load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Residue {
+    /// It has returned: the load does not matter.
+    Returned(u32),
+    /// It is about to load, at this instruction.
+    At(usize),
+}
+
+impl Program {
+    /// Whether all state of the program is in its accumulator and its place:
+    /// no X, no scratch memory, no arithmetic but masks. So are libseccomp's
+    /// programs and ours.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.iter().all(|i| {
+            matches!(
+                i.code,
+                op::LD_ABS
+                    | op::RET_K
+                    | op::JA
+                    | op::JEQ_K
+                    | op::JGT_K
+                    | op::JGE_K
+                    | op::JSET_K
+                    | op::AND_K
+            )
+        })
+    }
+
+    /// Runs a plain program up to its first load of an argument.
+    pub(crate) fn residue(&self, call: &Call) -> Residue {
+        self.run_until(call, |k| k >= offset::ARGS)
+    }
+
+    /// Whether a plain program decides on the architecture alone.
+    pub(crate) fn ignores_number(&self, audit: u32) -> bool {
+        let call = Call {
+            audit,
+            nr: 0,
+            args: [0; 6],
+        };
+        matches!(
+            self.run_until(&call, |k| k != offset::ARCH),
+            Residue::Returned(_)
+        )
+    }
+
+    /// Runs a plain program up to its first load that `stop` chooses.
+    fn run_until(&self, call: &Call, stop: impl Fn(u32) -> bool) -> Residue {
+        let (mut a, mut pc) = (0u32, 0usize);
+        loop {
+            let i = self.0[pc];
+            match i.code {
+                op::LD_ABS if stop(i.k) => return Residue::At(pc),
+                op::LD_ABS => a = word(call, i.k),
+                op::RET_K => return Residue::Returned(i.k),
+                op::JA => pc += i.k as usize,
+                op::AND_K => a &= i.k,
+                code => pc += usize::from(if branch(code, a, i.k) { i.jt } else { i.jf }),
+            }
+            pc += 1;
         }
     }
 }

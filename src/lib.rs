@@ -3,4 +3,16 @@
 #![deny(unsafe_code)]
 
 pub mod bpf;
+pub mod bundle;
+pub mod cases;
+pub mod compile;
+pub mod features;
+pub mod filter;
+pub mod input;
+pub mod plain;
 pub mod policy;
+pub mod profile;
+pub mod prove;
+pub mod sys;
+pub mod syscalls;
+pub mod translate;

@@ -307,6 +307,12 @@ impl Clause {
             .iter()
             .all(|c| c.compare.holds(args[usize::from(c.arg)]))
     }
+
+    /// Whether both say the same, whatever rules they come from.
+    #[must_use]
+    pub fn same_effect(&self, other: &Self) -> bool {
+        self.conditions == other.conditions && self.action == other.action
+    }
 }
 
 /// The rules of one architecture.
@@ -414,11 +420,11 @@ impl Policy {
         self.arches.iter().find(|r| {
             r.arch.audit() == audit
                 && match r.arch {
-                    // One token for two architectures: the x32 bit tells them
+                    // One token for two architectures: the number tells them
                     // apart. -1 is x86_64's, as in libseccomp: a tracer that
                     // skips a call leaves it behind.
-                    Arch::X86_64 => nr & X32_BIT == 0 || nr == u32::MAX,
-                    Arch::X32 => nr & X32_BIT != 0 && nr != u32::MAX,
+                    Arch::X86_64 => nr < X32_BIT || nr == u32::MAX,
+                    Arch::X32 => nr >= X32_BIT && nr != u32::MAX,
                     _ => true,
                 }
         })

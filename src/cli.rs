@@ -1,0 +1,253 @@
+//! The command line: argv becomes one typed request.
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The seccomp layer of OCI containers
+///
+/// Makes the linux.seccomp section of an OCI bundle true for the container's
+/// workload, whatever the runtime, and says beforehand what it means.
+#[derive(Debug, Parser)]
+#[command(
+    name = "oci-seccomp",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Environment:\n  OCI_SECCOMP_LOG  What to log on standard error: off, error, warn, info, debug or trace"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Arm a container's init, as an OCI hook that gets the state on standard input
+    ///
+    /// Ends with 0 only once the filter is sure to be on the workload; any
+    /// other status makes the runtime abort the start.
+    #[command(after_help = HOOK_EXAMPLES)]
+    Hook(HookArgs),
+    /// Load a filter, then become a command
+    ///
+    /// For process.args of a bundle whose runtime loads no filter. The filter
+    /// is on this process before it becomes the command, so the profile must
+    /// allow execve itself. The process must have no_new_privs
+    /// (process.noNewPrivileges) or CAP_SYS_ADMIN.
+    ///
+    /// The status is the command's own, or 125 if nothing was started, 126 if
+    /// the command cannot be executed, 127 if there is none.
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
+    /// Say what a profile means, and load nothing
+    ///
+    /// The status is 0 if the profile can be used, 1 if not, 2 if it could
+    /// not be read.
+    #[command(long_flag = "dry-run", after_help = DRY_RUN_EXAMPLES)]
+    DryRun(DryRunArgs),
+    /// Say what this kernel, this libseccomp and this process can do
+    ///
+    /// The status is 0 if filters can be loaded here, 1 if not.
+    #[command(after_help = FEATURES_EXAMPLES)]
+    Features(FeaturesArgs),
+}
+
+const HOOK_EXAMPLES: &str = "\
+Examples:
+  Under hooks.createRuntime in config.json, for the bundle's own linux.seccomp:
+    {\"path\": \"/usr/bin/oci-seccomp\", \"args\": [\"oci-seccomp\", \"hook\"]}
+  The same profile for every container:
+    \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/seccomp.json\"]
+  Only say what would be loaded:
+    oci-seccomp hook --dry-run < state.json";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp init --profile /seccomp.json -- nginx -g 'daemon off;'
+  oci-seccomp init --bpf /filter.bpf sh -c 'grep Seccomp /proc/self/status'";
+
+const DRY_RUN_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp dry-run seccomp.json
+  oci-seccomp --dry-run /run/bundle/config.json --format json
+  jq .linux.seccomp config.json | oci-seccomp dry-run -";
+
+const FEATURES_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp features
+  oci-seccomp features --format json | jq .flags.WAIT_KILLABLE_RECV";
+
+/// `hook`
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// Use this profile, not the bundle's linux.seccomp section
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Refuse the start of a container that has no profile
+    #[arg(long)]
+    pub require: bool,
+    /// Say what would be loaded, and load nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t, requires = "dry_run")]
+    pub format: Format,
+    /// The hook's stage, where it cannot be told from the state
+    #[arg(long, value_enum)]
+    pub stage: Option<Stage>,
+    /// Log to this file too; it is appended to
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where the filter comes from.
+    #[command(flatten)]
+    pub source: InitSource,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+    /// The command and its arguments; looked up on PATH unless it has a slash
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Where `init` takes the filter from: exactly one of the three.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct InitSource {
+    /// Use the linux.seccomp section of this config.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Use this profile
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Use this program: struct sock_filter in the machine's byte order, as
+    /// seccomp_export_bpf(3) writes it; loaded with SPEC_ALLOW
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["strict", "ambiguous", "enosys"])]
+    pub bpf: Option<PathBuf>,
+}
+
+/// `dry-run`
+#[derive(Debug, Args)]
+pub struct DryRunArgs {
+    /// A profile or a config.json; - is standard input
+    pub source: PathBuf,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Say it at length
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `features`
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How a profile is read.
+#[derive(Debug, Args)]
+pub struct TranslateArgs {
+    /// Refuse a profile with a system call that nobody knows
+    #[arg(long)]
+    pub strict: bool,
+    /// What to do about rules whose order decides, and would weaken what libseccomp loads
+    #[arg(long, value_enum, default_value_t)]
+    pub ambiguous: Ambiguous,
+    /// What a call newer than the profile gets
+    #[arg(long, value_enum, default_value_t)]
+    pub enosys: Enosys,
+}
+
+/// Output format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// When the runtime calls a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// In the runtime's namespaces
+    #[value(name = "createRuntime")]
+    CreateRuntime,
+    /// The old name of createRuntime
+    #[value(name = "prestart")]
+    Prestart,
+    /// In the container's namespaces, before its root file system
+    #[value(name = "createContainer")]
+    CreateContainer,
+}
+
+/// What to do about an ambiguous profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Ambiguous {
+    /// Refuse it
+    #[default]
+    Error,
+    /// Let the first rule in the file decide
+    First,
+}
+
+/// What a call newer than the profile gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Enosys {
+    /// ENOSYS, unless the default action lets it through
+    #[default]
+    Auto,
+    /// The default action
+    Off,
+}
+
+/// Parses a command line, the program's name first.
+///
+/// # Errors
+/// Help, version and usage errors are printed here; the status is 0 for the
+/// first two, and for an error the one by which the command says that it did
+/// nothing.
+pub fn parse(argv: impl Iterator<Item = OsString>) -> Result<Command, ExitCode> {
+    let argv: Vec<OsString> = argv.collect();
+    match Cli::try_parse_from(&argv) {
+        Ok(cli) => Ok(cli.command),
+        Err(error) => {
+            // Nothing is left to be done if it cannot be printed.
+            let _ = error.print();
+            Err(ExitCode::from(usage_status(&argv, error.kind())))
+        }
+    }
+}
+
+fn usage_status(argv: &[OsString], kind: ErrorKind) -> u8 {
+    match (kind, argv.get(1).and_then(|name| OsStr::to_str(name))) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => 0,
+        (_, Some("hook")) => 1,
+        (_, Some("init" | "exec")) => 125,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+use super::*;
+use clap::CommandFactory;
+
+fn command(line: &str) -> Command {
+    let argv = ["oci-seccomp"].into_iter().chain(line.split(' '));
+    Cli::try_parse_from(argv)
+        .unwrap_or_else(|e| panic!("{line}: {e}"))
+        .command
+}
+
+/// Exit status of a command line that is not carried out.
+fn status(line: &str) -> u8 {
+    let argv: Vec<OsString> = std::iter::once("oci-seccomp")
+        .chain(line.split_ascii_whitespace())
+        .map(OsString::from)
+        .collect();
+    let error = Cli::try_parse_from(&argv).expect_err(line);
+    usage_status(&argv, error.kind())
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_flag_dry_run_is_the_command_dry_run() {
+    for line in [
+        "dry-run p.json --format json -v --strict",
+        "--dry-run p.json --format json -v --strict",
+        "--dry-run --strict --verbose --format=json p.json",
+        "--dry-run p.json --verbose --strict --format json",
+    ] {
+        let Command::DryRun(args) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(args.source, PathBuf::from("p.json"), "{line}");
+        assert_eq!(args.format, Format::Json, "{line}");
+        assert!(args.verbose && args.translate.strict, "{line}");
+    }
+    let Command::DryRun(args) = command("--dry-run -") else {
+        panic!();
+    };
+    assert_eq!(args.source, PathBuf::from("-"));
+}
+
+#[test]
+fn what_follows_the_command_of_init_is_the_commands() {
+    for line in [
+        "init --bpf f -- sh -c --strict --bpf",
+        "init --bpf f sh -c --strict --bpf",
+    ] {
+        let Command::Init(args) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(args.source.bpf, Some(PathBuf::from("f")), "{line}");
+        assert_eq!(args.command, ["sh", "-c", "--strict", "--bpf"], "{line}");
+        assert!(!args.translate.strict, "{line}");
+    }
+}
+
+#[test]
+fn a_hook_is_strict_only_where_asked() {
+    let Command::Hook(args) = command("hook") else {
+        panic!();
+    };
+    assert!(!args.require && !args.dry_run && args.profile.is_none());
+    assert_eq!(args.translate.ambiguous, Ambiguous::Error);
+    assert_eq!(args.translate.enosys, Enosys::Auto);
+    let line = "hook --stage createContainer --ambiguous first --enosys off --log /l --require";
+    let Command::Hook(args) = command(line) else {
+        panic!();
+    };
+    assert_eq!(args.stage, Some(Stage::CreateContainer));
+    assert_eq!(args.translate.ambiguous, Ambiguous::First);
+    assert_eq!(args.translate.enosys, Enosys::Off);
+}
+
+#[test]
+fn a_usage_error_has_the_status_by_which_the_command_says_no() {
+    for (line, expected) in [
+        ("", 2),
+        ("frobnicate", 2),
+        ("--frobnicate", 2),
+        ("dry-run", 2),
+        ("--dry-run", 2),
+        ("dry-run p --ambiguous maybe", 2),
+        ("features extra", 2),
+        ("hook --stage poststop", 1),
+        ("hook --format json", 1),
+        ("init", 125),
+        ("init --bpf f", 125),
+        ("init sh", 125),
+        ("init --bpf f --profile p sh", 125),
+        ("init --bpf f --strict sh", 125),
+        ("init --help", 0),
+        ("hook --version", 0),
+        ("--help", 0),
+    ] {
+        assert_eq!(status(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn each_command_has_a_version_and_shows_examples() {
+    let mut cli = Cli::command();
+    cli.build();
+    for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("\nExamples:\n"), "{help}");
+        assert!(help.contains("--version"), "{help}");
+    }
+}

@@ -1,0 +1,252 @@
+//! `oci-seccomp init`: loads a filter onto itself and becomes the workload.
+#![forbid(unsafe_code)]
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use caps::{CapSet, Capability};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, eaccess};
+use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
+use oci_seccomp::policy::{Action, Flags};
+use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
+use oci_seccomp::sys::seccomp::no_new_privs;
+use oci_seccomp::{features, input};
+
+use super::Failure;
+use crate::cli::{InitArgs, InitSource, TranslateArgs};
+
+/// Nothing was started, and it is not the command's fault.
+const OURS: u8 = 125;
+/// The command is there and cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// There is no such command.
+const NOT_FOUND: u8 = 127;
+
+/// Becomes the command. All that can fail comes before the load, and all that
+/// execve needs is in memory by then, so that no other system call comes
+/// between the two and meets the filter.
+///
+/// # Errors
+/// [`Failure`]; nothing is loaded then.
+pub fn run(args: InitArgs) -> Result<Infallible, Failure> {
+    let image = image(args.command)?;
+    let (program, flags) =
+        prepare(&args.source, &args.translate, &image).map_err(Failure::with_status(OURS))?;
+    let cause = match image.exec_filtered(&program, flags) {
+        Ok(never) => match never {},
+        Err(error @ ExecError::Exec(errno)) => {
+            // The filter is on: from here on each call may be the last.
+            let path = image.path().to_string_lossy();
+            let message = format!("oci-seccomp: error: cannot execute {path}: {error}: {errno}\n");
+            give_up(&program, &message, status(errno))
+        }
+        Err(error) => error,
+    };
+    Err(Failure {
+        status: OURS,
+        error: cause.into(),
+    })
+}
+
+/// The command, found and ready.
+fn image(command: Vec<OsString>) -> Result<Image, Failure> {
+    let name = command.first().map_or(OsStr::new(""), |name| name);
+    let path = resolve(name, std::env::var_os("PATH").as_deref()).map_err(|errno| Failure {
+        status: status(errno),
+        error: anyhow!(errno).context(format!("cannot execute {}", name.display())),
+    })?;
+    let environment = std::env::vars_os().map(|(mut variable, value)| {
+        variable.push("=");
+        variable.push(value);
+        variable
+    });
+    let ready = || -> anyhow::Result<Image> {
+        Ok(Image::new(
+            c_string(path.into())?,
+            command
+                .into_iter()
+                .map(c_string)
+                .collect::<Result<_, _>>()?,
+            environment.map(c_string).collect::<Result<_, _>>()?,
+        ))
+    };
+    ready().map_err(Failure::with_status(OURS))
+}
+
+/// The filter, and everything that must be so before it is loaded.
+fn prepare(
+    source: &InitSource,
+    translate: &TranslateArgs,
+    image: &Image,
+) -> anyhow::Result<(Program, Flags)> {
+    let (program, flags) = filter(source, translate)?;
+    if !features::is_enabled() {
+        bail!(
+            "this kernel has no seccomp (CONFIG_SECCOMP): the command would run without a filter"
+        );
+    }
+    check_privilege()?;
+    match image.verdict(&program) {
+        Action::Allow | Action::Log | Action::Trace(_) => {}
+        action => bail!(
+            "the profile answers execve with {action}, and the filter is on this process when it becomes the command: allow execve, or use the hook, which needs no such rule"
+        ),
+    }
+    restore_sigpipe().context("cannot give SIGPIPE its default action back")?;
+    Ok((program, flags))
+}
+
+/// The program that the command line asks for.
+fn filter(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
+    let Some(path) = &source.bpf else {
+        return compile(source, translate);
+    };
+    let bytes = input::read_regular_bytes(path, MAX_INSTRUCTIONS as u64 * 8)?;
+    let program = Program::from_bytes(&bytes)
+        .with_context(|| format!("{} is not a filter program", path.display()))?;
+    // As for a profile without flags.
+    let flags = Flags {
+        spec_allow: true,
+        ..Flags::default()
+    };
+    Ok((program, flags))
+}
+
+/// Compiles a profile.
+fn compile(_source: &InitSource, _translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
+    bail!("this build cannot compile a profile")
+}
+
+/// The kernel's own condition for a filter.
+fn check_privilege() -> anyhow::Result<()> {
+    let no_new_privs = no_new_privs().context("cannot read no_new_privs")?;
+    let sys_admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
+        .context("cannot read the capabilities of this process")?;
+    if no_new_privs || sys_admin {
+        return Ok(());
+    }
+    bail!(
+        "a filter takes no_new_privs or CAP_SYS_ADMIN, and this process has neither: set process.noNewPrivileges to true in config.json, or add CAP_SYS_ADMIN to process.capabilities (bounding, permitted and effective; ambient too for a user other than root)"
+    )
+}
+
+/// Finds a command as execvp(3) does, by asking where it would try. A script
+/// without `#!` is no command here, as it is none to a container runtime.
+///
+/// # Errors
+/// EACCES if there are only files that may not be executed, ENOENT if there
+/// is none; another errno ends the search.
+fn resolve(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Errno> {
+    if name.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    if name.as_bytes().contains(&b'/') {
+        return executable(Path::new(name)).map(|()| name.into());
+    }
+    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    let mut last = Errno::ENOENT;
+    for directory in path.as_bytes().split(|byte| *byte == b':') {
+        // An empty entry is the working directory.
+        let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
+        match executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::EACCES) => last = Errno::EACCES,
+            Err(
+                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT,
+            ) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(last)
+}
+
+/// What execve would say before it reads the file.
+fn executable(path: &Path) -> Result<(), Errno> {
+    match nix::sys::stat::stat(path)?.st_mode & libc::S_IFMT {
+        libc::S_IFREG => eaccess(path, AccessFlags::X_OK),
+        _ => Err(Errno::EACCES),
+    }
+}
+
+/// The status that env(1) and the shells give for a failed exec.
+fn status(errno: Errno) -> u8 {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    }
+}
+
+fn c_string(text: OsString) -> anyhow::Result<CString> {
+    CString::new(text.into_vec()).context("a null byte in the command or its environment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// `DIR/{plain,exec,dir}/cmd`: a file, an executable and a directory.
+    fn tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, mode) in [("plain", 0o644), ("exec", 0o755)] {
+            let file = root.path().join(name).join("cmd");
+            fs::create_dir(root.path().join(name)).unwrap();
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir_all(root.path().join("dir/cmd")).unwrap();
+        root
+    }
+
+    #[test]
+    fn searches_path_as_execvp_does() {
+        let root = tree();
+        let at = |name: &str| root.path().join(name).display().to_string();
+        let found = Ok(root.path().join("exec/cmd"));
+        let none = at("none");
+        for (path, expected) in [
+            (at("exec"), found.clone()),
+            (format!("{none}:{}", at("exec")), found.clone()),
+            (
+                format!("{}:{}:{}", at("plain"), at("dir"), at("exec")),
+                found,
+            ),
+            (format!("{}:{none}", at("plain")), Err(Errno::EACCES)),
+            (at("dir"), Err(Errno::EACCES)),
+            (none.clone(), Err(Errno::ENOENT)),
+            (at("exec/cmd"), Err(Errno::ENOENT)),
+            (String::new(), Err(Errno::ENOENT)),
+        ] {
+            let path = Some(OsStr::new(&path));
+            assert_eq!(resolve(OsStr::new("cmd"), path), expected, "{path:?}");
+        }
+        assert_eq!(
+            resolve(OsStr::new("sh"), None),
+            Ok(PathBuf::from("/bin/sh")),
+            "without PATH"
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_slash_is_taken_as_it_is() {
+        let root = tree();
+        let path = Some(root.path().as_os_str());
+        assert_eq!(resolve(OsStr::new("exec/cmd"), path), Err(Errno::ENOENT));
+        for (name, expected) in [
+            ("exec/cmd", Ok(())),
+            ("plain/cmd", Err(Errno::EACCES)),
+            ("dir/cmd", Err(Errno::EACCES)),
+            ("none/cmd", Err(Errno::ENOENT)),
+            ("exec/cmd/cmd", Err(Errno::ENOTDIR)),
+        ] {
+            let name = root.path().join(name);
+            assert_eq!(resolve(name.as_os_str(), path).map(drop), expected);
+        }
+        assert_eq!(resolve(OsStr::new(""), path), Err(Errno::ENOENT));
+    }
+}

@@ -1,0 +1,65 @@
+//! One file per command.
+#![forbid(unsafe_code)]
+
+mod dry_run;
+mod features;
+mod hook;
+mod init;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use log::LevelFilter;
+
+use crate::cli::Command;
+use crate::logging;
+
+/// A failed command: why, and the exit status that says so.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: u8,
+    /// The cause, for people.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// For use with `map_err`.
+    fn with_status(status: u8) -> impl FnOnce(anyhow::Error) -> Self {
+        move |error| Self { status, error }
+    }
+}
+
+/// Carries out a request.
+///
+/// # Errors
+/// [`Failure`], which is not printed yet.
+pub fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Hook(args) => logging::start(LevelFilter::Info, args.log.as_deref())
+            .and_then(|()| hook::run(args))
+            .map_err(Failure::with_status(1)),
+        Command::Init(args) => {
+            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(125))?;
+            match init::run(args)? {}
+        }
+        Command::DryRun(args) => logging::start(LevelFilter::Warn, None)
+            .and_then(|()| dry_run::run(args))
+            .map_err(Failure::with_status(2)),
+        Command::Features(args) => logging::start(LevelFilter::Warn, None)
+            .and_then(|()| features::run(&args))
+            .map_err(Failure::with_status(2)),
+    }
+}
+
+/// Prints a command's answer. A reader that has seen enough, `head`, is no
+/// error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(e).context("cannot write to standard output"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,165 @@
+//! One unit: the conditions of one clause, compiled by libseccomp in a
+//! context of their own and reduced to the part that looks at arguments.
+//!
+//! Alone in a context, conditions are always compiled right; it is only in
+//! merging rules that libseccomp goes wrong.
+#![forbid(unsafe_code)]
+
+use super::Error;
+use super::graph::{Graph, Node, NodeId};
+use crate::bpf::{Insn, Program, offset, op};
+use crate::policy::{Arch, Compare, Condition};
+use crate::syscalls::scmp_arch;
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek};
+
+/// The call that carries the conditions through libseccomp. Every
+/// architecture has it, and the number is gone from the reduced unit.
+const CARRIER: &str = "read";
+/// What a unit returns where the conditions hold, and where not.
+const HOLDS: ScmpAction = ScmpAction::Allow;
+const HOLDS_RET: u32 = 0x7fff_0000;
+const FAILS: ScmpAction = ScmpAction::KillThread;
+
+/// Conditions as a program that returns ALLOW where they hold.
+#[derive(Debug)]
+pub struct Unit {
+    program: Program,
+    arch: Arch,
+    nr: u32,
+}
+
+impl Unit {
+    /// Compiles conditions whose constants fit the architecture's width.
+    pub fn compile(arch: Arch, conditions: &[Condition]) -> Result<Self, Error> {
+        let carrier = ScmpSyscall::from_name(CARRIER)?;
+        let nr = ScmpSyscall::from_name_by_arch(CARRIER, scmp_arch(arch))?;
+        let mut context = context(arch, FAILS)?;
+        let compares: Vec<_> = conditions.iter().map(scmp_compare).collect();
+        context.add_rule_conditional_exact(HOLDS, carrier, &compares)?;
+        Ok(Self {
+            program: export(&context)?,
+            arch,
+            nr: nr.as_raw_syscall().cast_unsigned(),
+        })
+    }
+
+    /// Adds the unit to a graph, going on to `holds` or `fails`: runs the
+    /// program on what is known, the architecture and the number, and keeps
+    /// what depends on arguments.
+    pub fn link(&self, graph: &mut Graph, holds: NodeId, fails: NodeId) -> Result<NodeId, Error> {
+        let mut reducer = Reducer {
+            unit: self,
+            graph,
+            holds,
+            fails,
+            done: HashMap::new(),
+        };
+        reducer.reduce(0, None)
+    }
+}
+
+/// A context for one architecture.
+pub fn context(arch: Arch, default: ScmpAction) -> Result<ScmpFilterContext, Error> {
+    let mut context = ScmpFilterContext::new(default)?;
+    if arch != Arch::native() {
+        context.add_arch(scmp_arch(arch))?;
+        context.remove_arch(ScmpArch::Native)?;
+    }
+    Ok(context)
+}
+
+/// The program of a context.
+pub fn export(context: &ScmpFilterContext) -> Result<Program, Error> {
+    let mut file = File::from(memfd_create("unit", MFdFlags::MFD_CLOEXEC)?);
+    context.export_bpf(&file)?;
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Program::from_bytes(&bytes)?)
+}
+
+/// A condition in libseccomp's terms.
+pub fn scmp_compare(condition: &Condition) -> ScmpArgCompare {
+    let (op, value) = match condition.compare {
+        Compare::Ne(v) => (ScmpCompareOp::NotEqual, v),
+        Compare::Lt(v) => (ScmpCompareOp::Less, v),
+        Compare::Le(v) => (ScmpCompareOp::LessOrEqual, v),
+        Compare::Eq(v) => (ScmpCompareOp::Equal, v),
+        Compare::Ge(v) => (ScmpCompareOp::GreaterEqual, v),
+        Compare::Gt(v) => (ScmpCompareOp::Greater, v),
+        Compare::MaskedEq { mask, datum } => (ScmpCompareOp::MaskedEqual(mask), datum),
+    };
+    ScmpArgCompare::new(condition.arg.into(), op, value)
+}
+
+struct Reducer<'a> {
+    unit: &'a Unit,
+    graph: &'a mut Graph,
+    holds: NodeId,
+    fails: NodeId,
+    done: HashMap<(usize, Option<u32>), NodeId>,
+}
+
+impl Reducer<'_> {
+    /// The node for the program from `pc` on, with the accumulator known or
+    /// not. Units have at most six conditions, so this does not go deep.
+    fn reduce(&mut self, pc: usize, known: Option<u32>) -> Result<NodeId, Error> {
+        if let Some(&id) = self.done.get(&(pc, known)) {
+            return Ok(id);
+        }
+        let insn = self.unit.program.instructions()[pc];
+        let id = match insn.code {
+            op::RET_K if insn.k == HOLDS_RET => self.holds,
+            op::RET_K => self.fails,
+            op::JA => self.reduce(pc + 1 + insn.k as usize, known)?,
+            op::LD_ABS if insn.k == offset::ARCH => {
+                self.reduce(pc + 1, Some(self.unit.arch.audit()))?
+            }
+            op::LD_ABS if insn.k == offset::NR => self.reduce(pc + 1, Some(self.unit.nr))?,
+            op::LD_ABS => self.operation(pc, insn)?,
+            op::AND_K => match known {
+                Some(a) => self.reduce(pc + 1, Some(a & insn.k))?,
+                None => self.operation(pc, insn)?,
+            },
+            op::JEQ_K | op::JGT_K | op::JGE_K | op::JSET_K => self.branch(pc, insn, known)?,
+            code => return Err(Error::Unit { code }),
+        };
+        self.done.insert((pc, known), id);
+        Ok(id)
+    }
+
+    fn operation(&mut self, pc: usize, insn: Insn) -> Result<NodeId, Error> {
+        let next = self.reduce(pc + 1, None)?;
+        Ok(self.graph.add(Node::Op {
+            code: insn.code,
+            k: insn.k,
+            next,
+        }))
+    }
+
+    fn branch(&mut self, pc: usize, insn: Insn, known: Option<u32>) -> Result<NodeId, Error> {
+        let (yes, no) = (pc + 1 + usize::from(insn.jt), pc + 1 + usize::from(insn.jf));
+        if let Some(a) = known {
+            let holds = match insn.code {
+                op::JEQ_K => a == insn.k,
+                op::JGT_K => a > insn.k,
+                op::JGE_K => a >= insn.k,
+                _ => a & insn.k != 0,
+            };
+            return self.reduce(if holds { yes } else { no }, known);
+        }
+        let (yes, no) = (self.reduce(yes, None)?, self.reduce(no, None)?);
+        Ok(self.graph.add(Node::Branch {
+            code: insn.code,
+            k: insn.k,
+            yes,
+            no,
+        }))
+    }
+}

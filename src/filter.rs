@@ -1,0 +1,145 @@
+//! The way from a profile's text to a program that may be loaded: read,
+//! translate, check for ambiguity, compile, prove. Every command that loads
+//! or exports a program goes this way; there is no other.
+#![forbid(unsafe_code)]
+
+use crate::bpf::Program;
+use crate::profile::{self, Profile, Target};
+use crate::prove::{self, Disproof, Proof};
+use crate::translate::{self, Fault, Translation, translate};
+use crate::{compile, plain};
+
+/// What to do about a profile in which the first of several matching rules is
+/// weaker than what libseccomp makes of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAmbiguity {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// The first rule decides.
+    First,
+}
+
+/// How to read a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What the OCI spec leaves open.
+    pub translate: translate::Options,
+    /// What rules that overlap leave open.
+    pub ambiguity: OnAmbiguity,
+}
+
+/// Why a profile gives no program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It cannot be read.
+    #[error(transparent)]
+    Profile(#[from] profile::Error),
+    /// It says something invalid.
+    #[error("{origin}: {site}{fault}")]
+    Invalid {
+        /// File name, for people.
+        origin: String,
+        /// "rule 2 (line 41): ", or nothing.
+        site: String,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// Its order of rules can be read in two ways.
+    #[error("{origin}: {site}{source}")]
+    Ambiguous {
+        /// File name, for people.
+        origin: String,
+        /// "rule 2 (line 41): ".
+        site: String,
+        /// The two readings.
+        source: Box<plain::Ambiguity>,
+    },
+    /// It cannot be compiled.
+    #[error("{origin}: failed to compile the profile")]
+    Compile {
+        /// File name, for people.
+        origin: String,
+        /// What failed.
+        #[source]
+        source: compile::Error,
+    },
+    /// The compiled program is not the profile: an error of ours or of
+    /// libseccomp's. Nothing was loaded.
+    #[error("{origin}: nothing is loaded")]
+    Disproved {
+        /// File name, for people.
+        origin: String,
+        /// A call that shows it.
+        #[source]
+        source: Box<Disproof>,
+    },
+}
+
+/// A profile and the program that was proven to mean the same.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// As read.
+    pub profile: Profile,
+    /// As understood.
+    pub translation: Translation,
+    /// What may be loaded.
+    pub program: Program,
+    /// On what grounds.
+    pub proof: Proof,
+}
+
+impl Filter {
+    /// Reads a profile in any form and makes its program.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is half done then.
+    pub fn parse(
+        origin: &str,
+        text: &str,
+        target: &Target,
+        options: Options,
+    ) -> Result<Self, Error> {
+        Self::new(Profile::parse(origin, text, target)?, options)
+    }
+
+    /// Makes the program of a profile.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is half done then.
+    pub fn new(profile: Profile, options: Options) -> Result<Self, Error> {
+        let origin = || profile.origin.clone();
+        let site = |rule: usize| format!("{}: ", profile.site(rule));
+        let translation =
+            translate(&profile.section, options.translate).map_err(|e| Error::Invalid {
+                origin: origin(),
+                site: e.rule.map(site).unwrap_or_default(),
+                fault: e.fault,
+            })?;
+        if options.ambiguity == OnAmbiguity::Refuse {
+            plain::check_order(&profile.section, &translation).map_err(|source| {
+                Error::Ambiguous {
+                    origin: origin(),
+                    site: source.rule().map(site).unwrap_or_default(),
+                    source: Box::new(source),
+                }
+            })?;
+        }
+        let program = compile::compile(&translation.policy).map_err(|source| Error::Compile {
+            origin: origin(),
+            source,
+        })?;
+        let proof =
+            prove::prove(&translation.policy, &program).map_err(|source| Error::Disproved {
+                origin: origin(),
+                source: Box::new(source),
+            })?;
+        Ok(Self {
+            profile,
+            translation,
+            program,
+            proof,
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! What libseccomp makes of a whole profile in one context, as runc, crun and
+//! youki hand it over; and where that differs from what the profile says.
+#![forbid(unsafe_code)]
+
+use crate::bpf::Program;
+use crate::compile::{self, unit};
+use crate::policy::{Action, Arch, ArchRules, Call, Clause, Policy, Verdict};
+use crate::prove::{self, Witness};
+use crate::syscalls::{Wiring, resolve, scmp_arch};
+use crate::translate::Translation;
+use libseccomp::error::{SeccompErrno, SeccompError};
+use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
+use oci_spec::runtime::LinuxSeccomp;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+/// Why there is no program of the whole profile.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// libseccomp refuses a rule, and so does every runtime.
+    #[error("libseccomp refuses rule {rule} for {name}")]
+    Refused {
+        /// Index in `syscalls[]`.
+        rule: usize,
+        /// The call.
+        name: String,
+        /// libseccomp's words.
+        #[source]
+        source: SeccompError,
+    },
+    /// It could not be compiled or read back.
+    #[error(transparent)]
+    Compile(#[from] compile::Error),
+}
+
+/// One call that plain libseccomp judges differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// A witness; `expected` is what the profile says, `got` plain
+    /// libseccomp's verdict.
+    pub witness: Witness,
+}
+
+/// A profile whose order of rules matters, read here in a weaker way than
+/// libseccomp does.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ambiguity {
+    /// The two readings of one call.
+    #[error(
+        "the profile is ambiguous: for {call} this rule comes first and says {ours}, but every \
+         runtime makes {theirs} of it; reorder the rules, or accept the first with \
+         --ambiguous=first"
+    )]
+    Weaker {
+        /// The call, for people.
+        call: String,
+        /// The first matching rule.
+        rule: usize,
+        /// Its action.
+        ours: Action,
+        /// libseccomp's verdict.
+        theirs: Action,
+    },
+    /// The same conditions with different actions.
+    #[error(
+        "the profile is ambiguous: this rule contradicts an earlier one for {name}, and every \
+         runtime refuses it; remove one, or accept the first with --ambiguous=first"
+    )]
+    Contradiction {
+        /// Index in `syscalls[]`.
+        rule: usize,
+        /// The call.
+        name: String,
+    },
+    /// The comparison itself failed.
+    #[error("failed to compare the profile with libseccomp's reading")]
+    Compile(#[source] Error),
+}
+
+impl Ambiguity {
+    /// The rule to look at.
+    #[must_use]
+    pub const fn rule(&self) -> Option<usize> {
+        match self {
+            Self::Weaker { rule, .. } | Self::Contradiction { rule, .. } => Some(*rule),
+            Self::Compile(_) => None,
+        }
+    }
+}
+
+/// Compiles a whole section in one context, as runc does: rules in file
+/// order, those that repeat the default left out, unknown names skipped. With
+/// `only`, just the rules for these names.
+///
+/// # Errors
+/// [`Error::Refused`] where every runtime refuses the profile too.
+pub fn compile(
+    section: &LinuxSeccomp,
+    translation: &Translation,
+    only: Option<&BTreeSet<String>>,
+) -> Result<Program, Error> {
+    let policy = &translation.policy;
+    let mut context = unit::context(Arch::native(), scmp_action(policy.default))?;
+    for rules in policy.arches.iter().filter(|r| r.arch != Arch::native()) {
+        let added = context.add_arch(scmp_arch(rules.arch));
+        added.map_err(compile::Error::from)?;
+    }
+    let rules = section.syscalls().iter().flatten().zip(&translation.rules);
+    for (rule, (syscall, alternatives)) in rules.enumerate() {
+        for name in syscall.names() {
+            if only.is_some_and(|only| !only.contains(name)) {
+                continue;
+            }
+            let Ok(call) = ScmpSyscall::from_name(name) else {
+                continue;
+            };
+            for clause in alternatives {
+                if clause.action == policy.default {
+                    continue;
+                }
+                add(&mut context, call, clause).map_err(|source| Error::Refused {
+                    rule,
+                    name: name.clone(),
+                    source,
+                })?;
+            }
+        }
+    }
+    Ok(unit::export(&context)?)
+}
+
+fn add(
+    context: &mut ScmpFilterContext,
+    call: ScmpSyscall,
+    clause: &Clause,
+) -> Result<(), SeccompError> {
+    let action = scmp_action(clause.action);
+    let compares: Vec<_> = clause.conditions.iter().map(unit::scmp_compare).collect();
+    match compares.is_empty() {
+        true => context.add_rule(action, call)?,
+        false => context.add_rule_conditional(action, call, &compares)?,
+    };
+    Ok(())
+}
+
+/// All calls that plain libseccomp judges differently, one witness for each
+/// number and direction.
+#[must_use]
+pub fn differences(policy: &Policy, program: &Program) -> Vec<Difference> {
+    // ENOSYS for newer calls is runc's doing, not libseccomp's.
+    let mut policy = policy.clone();
+    for rules in &mut policy.arches {
+        rules.newest = None;
+    }
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    prove::compare(&policy, program, None, |witness| {
+        if seen.insert((witness.arch, witness.call.nr, witness.is_weaker())) {
+            out.push(Difference { witness });
+        }
+        ControlFlow::Continue(())
+    });
+    out
+}
+
+/// Looks for a call that several rules with different actions match, and for
+/// which the first of them is weaker than what libseccomp makes of them.
+///
+/// # Errors
+/// The first such call.
+pub fn check_order(section: &LinuxSeccomp, translation: &Translation) -> Result<(), Ambiguity> {
+    let policy = &translation.policy;
+    let contested = contested(policy);
+    if contested.is_empty() {
+        return Ok(());
+    }
+    let names = names_of(section, policy, &contested);
+    let program = match compile(section, translation, Some(&names)) {
+        Err(Error::Refused { rule, name, source })
+            if source.errno() == Some(SeccompErrno::EEXIST) =>
+        {
+            return Err(Ambiguity::Contradiction { rule, name });
+        }
+        other => other.map_err(Ambiguity::Compile)?,
+    };
+    let mut found = None;
+    prove::compare(policy, &program, Some(&contested), |w| {
+        let overlap = w.got.permissiveness() < w.expected.action.permissiveness()
+            && several_actions(policy, &w.call);
+        match (w.expected, overlap) {
+            (Verdict { action, reason }, true) => {
+                found = Some(Ambiguity::Weaker {
+                    call: w.describe_call(),
+                    rule: match reason {
+                        crate::policy::Reason::Rule(rule) => rule,
+                        _ => 0,
+                    },
+                    ours: action,
+                    theirs: w.got,
+                });
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    found.map_or(Ok(()), Err)
+}
+
+/// Numbers whose clauses do not all say the same.
+fn contested(policy: &Policy) -> BTreeSet<(Arch, u32)> {
+    let differ = |clauses: &[Clause]| clauses.iter().any(|c| c.action != clauses[0].action);
+    let of = |rules: &ArchRules| -> Vec<(Arch, u32)> {
+        let calls = rules.calls.iter().filter(|(_, clauses)| differ(clauses));
+        calls.map(|(&nr, _)| (rules.arch, nr)).collect()
+    };
+    policy.arches.iter().flat_map(of).collect()
+}
+
+/// The names of all rules that bear on these numbers. libseccomp also lets a
+/// sub-call bear on its multiplexer, conditions and all.
+fn names_of(
+    section: &LinuxSeccomp,
+    policy: &Policy,
+    contested: &BTreeSet<(Arch, u32)>,
+) -> BTreeSet<String> {
+    let mut numbers = contested.clone();
+    let names: BTreeSet<&String> = section
+        .syscalls()
+        .iter()
+        .flatten()
+        .flat_map(|s| s.names())
+        .collect();
+    let wired: Vec<(&String, Vec<(Arch, u32)>)> = names
+        .into_iter()
+        .map(|name| (name, reached(policy, name)))
+        .collect();
+    let touches =
+        |at: &[(Arch, u32)], numbers: &BTreeSet<_>| at.iter().any(|n| numbers.contains(n));
+    for (_, at) in wired.iter().filter(|(_, at)| touches(at, contested)) {
+        numbers.extend(at);
+    }
+    let hit = wired.iter().filter(|(_, at)| touches(at, &numbers));
+    hit.map(|(name, _)| (*name).clone()).collect()
+}
+
+/// The numbers that a name stands for, multiplexers included.
+fn reached(policy: &Policy, name: &str) -> Vec<(Arch, u32)> {
+    let of = |r: &ArchRules| {
+        let (own, by) = match resolve(name, r.arch) {
+            Wiring::Direct(nr) => (Some(nr), None),
+            Wiring::Multiplexed { by, direct, .. } => (direct, Some(by)),
+            Wiring::Absent | Wiring::Unknown => (None, None),
+        };
+        let arch = r.arch;
+        own.into_iter().chain(by).map(move |nr| (arch, nr))
+    };
+    policy.arches.iter().flat_map(of).collect()
+}
+
+/// Whether rules with different actions match one call.
+fn several_actions(policy: &Policy, call: &Call) -> bool {
+    let Some(rules) = policy.rules_for(call.audit, call.nr) else {
+        return false;
+    };
+    let args = call.args.map(|raw| rules.arch.arg(raw));
+    let clauses = rules.calls.get(&call.nr).map_or(&[][..], Vec::as_slice);
+    let mut actions = clauses
+        .iter()
+        .filter(|c| c.matches(&args))
+        .map(|c| c.action);
+    let first = actions.next();
+    actions.any(|a| Some(a) != first)
+}
+
+fn scmp_action(action: Action) -> ScmpAction {
+    match action {
+        Action::KillProcess => ScmpAction::KillProcess,
+        Action::KillThread => ScmpAction::KillThread,
+        Action::Trap => ScmpAction::Trap,
+        Action::Errno(e) => ScmpAction::Errno(e.into()),
+        Action::Notify => ScmpAction::Notify,
+        Action::Trace(d) => ScmpAction::Trace(d),
+        Action::Log => ScmpAction::Log,
+        Action::Allow => ScmpAction::Allow,
+    }
+}

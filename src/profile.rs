@@ -1,0 +1,432 @@
+//! Reads a profile as it is written in the wild and resolves it to the OCI
+//! `LinuxSeccomp` section: a bare section, a whole `config.json`, or the form
+//! that docker and containers/common ship (`archMap`, `includes`/`excludes`,
+//! `minKernel`, errno names). Remembers the line of each rule.
+#![forbid(unsafe_code)]
+
+use crate::policy::Arch;
+use nix::errno::Errno;
+use oci_spec::runtime::{
+    Arch as OciArch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSyscall,
+};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What a profile's `includes` and `excludes` are resolved for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The workload's bounding set, by name (`CAP_SYS_ADMIN`).
+    pub capabilities: BTreeSet<String>,
+    /// The machine.
+    pub arch: Arch,
+    /// The kernel.
+    pub kernel: KernelVersion,
+}
+
+/// The two numbers of a kernel release that profiles compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelVersion {
+    /// 6 of 6.1.0-18-amd64
+    pub major: u32,
+    /// 1 of 6.1.0-18-amd64
+    pub minor: u32,
+}
+
+impl FromStr for KernelVersion {
+    type Err = String;
+
+    /// Reads "4.8", "4.8.0" or a whole release such as "6.1.0-18-amd64".
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is no kernel version such as \"4.8\"");
+        let mut parts = text.splitn(3, '.');
+        let major = parts
+            .next()
+            .and_then(|p| p.parse().ok())
+            .ok_or_else(wrong)?;
+        let rest = parts.next().ok_or_else(wrong)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let minor = rest[..digits].parse().map_err(|_| wrong())?;
+        Ok(Self { major, minor })
+    }
+}
+
+/// Why a profile cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not JSON, or not the shape of a profile.
+    #[error("{origin}: line {line}, column {column}: {message}")]
+    Syntax {
+        /// File name, for people.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// One rule is malformed.
+    #[error("{origin}: line {line}: rule {rule} (syscalls[{rule}]): {message}")]
+    Rule {
+        /// File name, for people.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Index in `syscalls[]`.
+        rule: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A `config.json` without `linux.seccomp`.
+    #[error("{origin}: there is no linux.seccomp section")]
+    NoSection {
+        /// File name, for people.
+        origin: String,
+    },
+}
+
+/// A profile resolved to an OCI section.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The section, as any runtime would take it.
+    pub section: LinuxSeccomp,
+    /// File name, for people.
+    pub origin: String,
+    /// Where each of the section's rules comes from.
+    pub sites: Vec<Site>,
+    /// Keys that mean nothing to any runtime: most likely a slip of the pen.
+    pub unknown_keys: Vec<(usize, String)>,
+}
+
+/// Where a rule stands in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Index in the file's `syscalls[]`; docker's form drops rules that do
+    /// not apply, so this may be larger than the index in the section.
+    pub rule: usize,
+    /// Line of its opening brace, from 1.
+    pub line: usize,
+}
+
+impl Profile {
+    /// Reads a profile in any of the three forms.
+    ///
+    /// # Errors
+    /// [`Error`], with the line.
+    pub fn parse(origin: &str, text: &str, target: &Target) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Top<'a> {
+            #[serde(borrow, default)]
+            default_action: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            oci_version: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            linux: Option<&'a RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct Linux<'a> {
+            #[serde(borrow)]
+            seccomp: Option<&'a RawValue>,
+        }
+        let reader = Reader { origin, text };
+        let top: Top = reader.read(text)?;
+        if top.default_action.is_none() && (top.oci_version.is_some() || top.linux.is_some()) {
+            let no_section = || Error::NoSection {
+                origin: origin.to_owned(),
+            };
+            let linux: Option<Linux> = reader.read(top.linux.ok_or_else(no_section)?.get())?;
+            let section = linux.and_then(|l| l.seccomp).ok_or_else(no_section)?;
+            return Self::parse_section(origin, text, section.get(), target);
+        }
+        Self::parse_section(origin, text, text, target)
+    }
+
+    /// Reads the section alone, `section` being a part of `text`, so that
+    /// lines count from the start of the file.
+    ///
+    /// # Errors
+    /// [`Error`], with the line.
+    pub fn parse_section(
+        origin: &str,
+        text: &str,
+        section: &str,
+        target: &Target,
+    ) -> Result<Self, Error> {
+        let reader = Reader { origin, text };
+        let raw: RawSection = reader.read(section)?;
+        let bad = |message: String| reader.at(section, message);
+        let mut profile = Self {
+            section: LinuxSeccomp::default(),
+            origin: origin.to_owned(),
+            sites: Vec::new(),
+            unknown_keys: Vec::new(),
+        };
+        let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
+        let architectures = raw.architectures(target).map_err(bad)?;
+        let mut rules = Vec::new();
+        for (rule, text) in raw.syscalls.iter().flatten().enumerate() {
+            let line = reader.line(text.get());
+            let wrong = |message| Error::Rule {
+                origin: origin.to_owned(),
+                line,
+                rule,
+                message,
+            };
+            let parsed: RawRule = serde_json::from_str(text.get())
+                .map_err(|e| wrong(relative(&e, reader.line(text.get()))))?;
+            profile
+                .unknown_keys
+                .extend(parsed.unknown.keys().map(|k| (rule, k.clone())));
+            if parsed.applies(target).map_err(wrong)? {
+                rules.push(parsed.into_oci().map_err(wrong)?);
+                profile.sites.push(Site { rule, line });
+            }
+        }
+        profile
+            .section
+            .set_default_action(raw.default_action)
+            .set_default_errno_ret(default_errno.map_err(bad)?)
+            .set_architectures(architectures)
+            .set_flags(raw.flags)
+            .set_listener_path(raw.listener_path)
+            .set_listener_metadata(raw.listener_metadata)
+            .set_syscalls(Some(rules));
+        Ok(profile)
+    }
+
+    /// Names a rule of the section for a person: its index and line in the
+    /// file.
+    #[must_use]
+    pub fn site(&self, rule: usize) -> String {
+        self.sites.get(rule).map_or_else(
+            || format!("rule {rule}"),
+            |s| format!("rule {} (line {})", s.rule, s.line),
+        )
+    }
+}
+
+/// Turns serde_json's errors into errors with a place in the whole file.
+struct Reader<'a> {
+    origin: &'a str,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn read<'de, T: Deserialize<'de>>(&self, part: &'de str) -> Result<T, Error> {
+        serde_json::from_str(part).map_err(|e| Error::Syntax {
+            origin: self.origin.to_owned(),
+            line: self.line(part) + e.line().saturating_sub(1),
+            column: e.column(),
+            message: bare(&e),
+        })
+    }
+
+    /// An error about a part of the text as a whole.
+    fn at(&self, part: &str, message: String) -> Error {
+        Error::Syntax {
+            origin: self.origin.to_owned(),
+            line: self.line(part),
+            column: 1,
+            message,
+        }
+    }
+
+    /// The line at which a part of the text starts, from 1.
+    fn line(&self, part: &str) -> usize {
+        let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        1 + before.iter().filter(|&&b| b == b'\n').count()
+    }
+}
+
+/// serde_json's message without its "at line … column …", which counts from
+/// the start of the part.
+fn bare(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    let place = format!(" at line {} column {}", e.line(), e.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
+/// A message about a rule that starts at `line`; says the line of the slip
+/// where that is another.
+fn relative(e: &serde_json::Error, line: usize) -> String {
+    match e.line() {
+        0 | 1 => bare(e),
+        n => format!("{}, at line {}", bare(e), line + n - 1),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawSection<'a> {
+    default_action: LinuxSeccompAction,
+    default_errno_ret: Option<u32>,
+    default_errno: Option<String>,
+    architectures: Option<Vec<OciArch>>,
+    arch_map: Option<Vec<ArchMap>>,
+    flags: Option<Vec<LinuxSeccompFilterFlag>>,
+    listener_path: Option<PathBuf>,
+    listener_metadata: Option<String>,
+    #[serde(borrow)]
+    syscalls: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ArchMap {
+    architecture: OciArch,
+    sub_architectures: Option<Vec<OciArch>>,
+}
+
+impl RawSection<'_> {
+    /// docker takes the `archMap` entry of the machine it runs on.
+    fn architectures(&self, target: &Target) -> Result<Option<Vec<OciArch>>, String> {
+        let map = self.arch_map.iter().flatten().collect::<Vec<_>>();
+        let listed = self.architectures.clone().unwrap_or_default();
+        match (listed.is_empty(), map.is_empty()) {
+            (false, false) => {
+                Err("both architectures and archMap are given: use one of them".to_owned())
+            }
+            (_, true) => Ok(self.architectures.clone()),
+            (true, false) => Ok(map
+                .into_iter()
+                .find(|m| m.architecture.to_string() == target.arch.oci_name())
+                .map(|m| {
+                    let subs = m.sub_architectures.iter().flatten().copied();
+                    std::iter::once(m.architecture).chain(subs).collect()
+                })),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawRule {
+    #[serde(default, deserialize_with = "some")]
+    names: Option<Vec<String>>,
+    name: Option<String>,
+    action: LinuxSeccompAction,
+    errno_ret: Option<u32>,
+    errno: Option<String>,
+    args: Option<Vec<LinuxSeccompArg>>,
+    #[serde(default)]
+    includes: Option<Filter>,
+    #[serde(default)]
+    excludes: Option<Filter>,
+    #[serde(rename = "comment")]
+    _comment: Option<IgnoredAny>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Filter {
+    #[serde(default)]
+    caps: Option<Vec<String>>,
+    #[serde(default)]
+    arches: Option<Vec<String>>,
+    #[serde(default)]
+    min_kernel: Option<String>,
+}
+
+/// A key that may be left out but not be `null`.
+fn some<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(
+    d: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
+}
+
+impl RawRule {
+    /// docker's reading: an exclude that matches anywhere drops the rule; an
+    /// include must match in every member.
+    fn applies(&self, target: &Target) -> Result<bool, String> {
+        let capable = |c: &String| target.capabilities.contains(c);
+        if let Some(ex) = &self.excludes
+            && (ex.caps.iter().flatten().any(capable)
+                || ex.arches.iter().flatten().any(|a| is_arch(a, target.arch))
+                || ex.newer(target)?.unwrap_or(false))
+        {
+            return Ok(false);
+        }
+        let Some(inc) = &self.includes else {
+            return Ok(true);
+        };
+        let arches = inc.arches.as_deref().unwrap_or_default();
+        Ok(inc.caps.iter().flatten().all(capable)
+            && (arches.is_empty() || arches.iter().any(|a| is_arch(a, target.arch)))
+            && inc.newer(target)?.unwrap_or(true))
+    }
+
+    fn into_oci(self) -> Result<LinuxSyscall, String> {
+        let names = match (self.names, self.name) {
+            (Some(names), None) => names,
+            (names, Some(name)) if names.as_ref().is_none_or(Vec::is_empty) => vec![name],
+            (Some(_), Some(_)) => {
+                return Err("both name and names are given: use one of them".to_owned());
+            }
+            (None, None) => return Err("missing field `names`".to_owned()),
+            (None, Some(name)) => vec![name],
+        };
+        let mut rule = LinuxSyscall::default();
+        rule.set_names(names)
+            .set_action(self.action)
+            .set_errno_ret(errno_value(self.errno_ret, self.errno.as_deref())?)
+            .set_args(self.args);
+        Ok(rule)
+    }
+}
+
+impl Filter {
+    /// Whether the kernel is at least `minKernel`; `None` where that is absent.
+    fn newer(&self, target: &Target) -> Result<Option<bool>, String> {
+        let min = self.min_kernel.as_deref().map(str::parse::<KernelVersion>);
+        Ok(min.transpose()?.map(|min| target.kernel >= min))
+    }
+}
+
+/// Whether docker's name for an architecture (Go's `GOARCH`) or one of ours
+/// means this one.
+fn is_arch(name: &str, arch: Arch) -> bool {
+    let go = match arch {
+        Arch::X86_64 => "amd64",
+        Arch::X86 => "386",
+        Arch::Aarch64 => "arm64",
+        Arch::Loongarch64 => "loong64",
+        Arch::Mipsel => "mipsle",
+        Arch::Mipsel64 => "mips64le",
+        Arch::Mipsel64n32 => "mips64p32le",
+        Arch::Mips64n32 => "mips64p32",
+        other => other.name(),
+    };
+    name == go || Arch::parse(name) == Some(arch)
+}
+
+/// An errno given as a number, by name, or both alike.
+fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, String> {
+    let Some(name) = name.filter(|n| !n.is_empty()) else {
+        return Ok(number);
+    };
+    let by_name = match name.parse::<u32>() {
+        Ok(n) => n,
+        Err(_) => (1..=133)
+            .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
+            .map(i32::cast_unsigned)
+            .ok_or_else(|| format!("unknown errno \"{name}\""))?,
+    };
+    match number {
+        Some(n) if n != by_name => Err(format!(
+            "errno \"{name}\" is {by_name}, but errnoRet says {n}"
+        )),
+        _ => Ok(Some(by_name)),
+    }
+}

@@ -1,0 +1,431 @@
+//! Holds a program against the reference semantics, call by call.
+//!
+//! A classic program only ever compares 32-bit words with constants, and so
+//! does a policy, so the calls fall into classes between which neither can
+//! tell the difference: the words at, just below and just above each constant
+//! of either. One call of each class is tried: every number that either
+//! distinguishes, and for a number whose arguments matter the product over
+//! those arguments. Masks are tried with each of their bits flipped.
+#![forbid(unsafe_code)]
+
+use crate::bpf::{Program, Residue, offset, op};
+use crate::policy::{Action, Arch, ArchRules, Call, Clause, Compare, Policy, Verdict, X32_BIT};
+use crate::syscalls;
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// Combinations of argument values tried for one outcome. Beyond that, the
+/// product is thinned out; the default container profile needs 225.
+const PRODUCT_LIMIT: usize = 1 << 16;
+
+/// A program was found to mean what the policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Calls tried.
+    pub points: usize,
+    /// Whether every class of calls was tried; else a product of arguments
+    /// was too large and was sampled.
+    pub complete: bool,
+}
+
+/// A call on which program and policy differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The architecture, if the policy lists it.
+    pub arch: Option<Arch>,
+    /// The call.
+    pub call: Call,
+    /// What the policy says.
+    pub expected: Verdict,
+    /// What the program says.
+    pub got: Action,
+}
+
+impl Witness {
+    /// Whether the program lets more through than the policy.
+    #[must_use]
+    pub fn is_weaker(&self) -> bool {
+        self.got.permissiveness() > self.expected.action.permissiveness()
+    }
+}
+
+impl Witness {
+    /// The call for people: `x86_64 lseek(0, 0x6)`.
+    #[must_use]
+    pub fn describe_call(&self) -> String {
+        let Call { audit, nr, args } = self.call;
+        let place = match self.arch {
+            Some(arch) => arch.to_string(),
+            None => format!("architecture {audit:#x}"),
+        };
+        let name = self.arch.and_then(|a| syscalls::name(a, nr));
+        let name = name.unwrap_or_else(|| format!("call {nr}"));
+        let used = args.iter().rposition(|&a| a != 0).map_or(0, |i| i + 1);
+        let args: Vec<_> = args[..used].iter().map(|a| format!("{a:#x}")).collect();
+        format!("{place} {name}({})", args.join(", "))
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.describe_call();
+        write!(
+            f,
+            "{call}: expected {}, got {}",
+            self.expected.action, self.got
+        )
+    }
+}
+
+/// The program does not mean what the policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the program does not mean what the profile says: {0}")]
+pub struct Disproof(pub Witness);
+
+/// Proves a program.
+///
+/// # Errors
+/// The first call on which the two differ.
+pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, Disproof> {
+    let mut witness = None;
+    let proof = compare(policy, program, None, |w| {
+        witness = Some(w);
+        ControlFlow::Break(())
+    });
+    match witness {
+        Some(w) => Err(Disproof(w)),
+        None => Ok(proof),
+    }
+}
+
+/// Tries every class of calls and hands each difference to `differ`, which
+/// says whether to go on. With `only`, just these numbers are tried.
+pub fn compare(
+    policy: &Policy,
+    program: &Program,
+    only: Option<&BTreeSet<(Arch, u32)>>,
+    differ: impl FnMut(Witness) -> ControlFlow<()>,
+) -> Proof {
+    let mut trial = Trial {
+        policy,
+        program,
+        plain: program.is_plain(),
+        only,
+        differ,
+        proof: Proof {
+            points: 0,
+            complete: true,
+        },
+        tried: HashSet::new(),
+    };
+    // Differences that stop the trial are with the caller.
+    let _ = trial.run();
+    trial.proof
+}
+
+struct Trial<'a, F> {
+    policy: &'a Policy,
+    program: &'a Program,
+    plain: bool,
+    only: Option<&'a BTreeSet<(Arch, u32)>>,
+    differ: F,
+    proof: Proof,
+    /// Combinations of code and clauses whose product was tried already:
+    /// calls that share both need it once.
+    tried: HashSet<(usize, &'a [Clause], u32)>,
+}
+
+impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
+    fn run(&mut self) -> ControlFlow<()> {
+        if let Some(only) = self.only {
+            for rules in &self.policy.arches {
+                for (_, nr) in only.iter().filter(|(arch, _)| *arch == rules.arch) {
+                    self.number(rules, *nr)?;
+                }
+            }
+            return ControlFlow::Continue(());
+        }
+        let constants = self.program.instructions().iter();
+        let constants: BTreeSet<u32> = constants.filter(|i| i.is_branch()).map(|i| i.k).collect();
+        for rules in &self.policy.arches {
+            for nr in numbers(rules, &constants) {
+                self.number(rules, nr)?;
+            }
+        }
+        for audit in foreign(self.policy, &constants) {
+            let alone = self.plain && self.program.ignores_number(audit);
+            for &nr in constants.iter().filter(|_| !alone).chain(&[0, u32::MAX]) {
+                self.point(
+                    None,
+                    Call {
+                        audit,
+                        nr,
+                        args: [0; 6],
+                    },
+                    0,
+                )?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// All classes of calls with one number.
+    fn number(&mut self, rules: &'a ArchRules, nr: u32) -> ControlFlow<()> {
+        let (policy, audit) = (self.policy, rules.arch.audit());
+        if policy
+            .rules_for(audit, nr)
+            .is_none_or(|r| r.arch != rules.arch)
+        {
+            return ControlFlow::Continue(());
+        }
+        let call = Call {
+            audit,
+            nr,
+            args: [0; 6],
+        };
+        let clauses = rules.calls.get(&nr).map_or(&[][..], Vec::as_slice);
+        let residue = match self.plain {
+            true => self.program.residue(&call),
+            false => Residue::At(0),
+        };
+        let conditional = clauses.iter().any(|c| !c.conditions.is_empty());
+        let mut words = Words::default();
+        words.of_clauses(clauses);
+        let start = match residue {
+            Residue::Returned(_) if !conditional => return self.point(Some(rules.arch), call, 0),
+            Residue::Returned(_) => 0,
+            Residue::At(pc) => {
+                // The first of the calls that share code and clauses stands
+                // for all.
+                let newer = rules.newest.is_some_and(|n| nr > n);
+                let width = rules.arch.arg_bits() + u32::from(newer);
+                if self.plain && !self.tried.insert((pc, clauses, width)) {
+                    return self.point(Some(rules.arch), call, pc);
+                }
+                words.of_program(self.program, pc, self.plain);
+                pc
+            }
+        };
+        self.product(rules.arch, call, &words, start)
+    }
+
+    /// The product of the boundary values of all arguments that matter.
+    fn product(
+        &mut self,
+        arch: Arch,
+        mut call: Call,
+        words: &Words,
+        start: usize,
+    ) -> ControlFlow<()> {
+        let values: Vec<Vec<u64>> = (0..6).map(|arg| words.values(arg, arch)).collect();
+        let size = values
+            .iter()
+            .try_fold(1usize, |n, v| n.checked_mul(v.len()));
+        if size.is_none_or(|n| n > PRODUCT_LIMIT) {
+            self.proof.complete = false;
+            return self.sampled(arch, call, &values, start);
+        }
+        let mut at = [0usize; 6];
+        loop {
+            for arg in 0..6 {
+                call.args[arg] = values[arg][at[arg]];
+            }
+            self.point(Some(arch), call, start)?;
+            // Count up, the first argument fastest.
+            let Some(arg) = (0..6).find(|&arg| at[arg] + 1 < values[arg].len()) else {
+                return ControlFlow::Continue(());
+            };
+            at[arg] += 1;
+            at[..arg].fill(0);
+        }
+    }
+
+    /// Too many combinations: a fixed sequence of pseudo-random ones, the
+    /// same in every run.
+    fn sampled(
+        &mut self,
+        arch: Arch,
+        mut call: Call,
+        values: &[Vec<u64>],
+        start: usize,
+    ) -> ControlFlow<()> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(call.nr);
+        for _ in 0..PRODUCT_LIMIT {
+            for (arg, values) in call.args.iter_mut().zip(values) {
+                // xorshift64 (Marsaglia 2003).
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let pick = (state >> 32) as usize % values.len();
+                *arg = values[pick];
+            }
+            self.point(Some(arch), call, start)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// One call; `start` is where the program stands with this number.
+    fn point(&mut self, arch: Option<Arch>, call: Call, start: usize) -> ControlFlow<()> {
+        self.proof.points += 1;
+        let expected = self.policy.verdict(&call);
+        let (ret, _) = self.program.run_from(start, &call);
+        if ret == expected.action.to_ret() {
+            return ControlFlow::Continue(());
+        }
+        (self.differ)(Witness {
+            arch,
+            call,
+            expected,
+            got: Action::from_ret(ret),
+        })
+    }
+}
+
+/// Every number that the policy or the program can tell from its neighbours,
+/// and all that exist.
+fn numbers(rules: &ArchRules, constants: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let base = syscalls::base(rules.arch);
+    let named = rules.calls.keys().chain(&rules.newest).copied();
+    let edges = constants.iter().copied().chain(named);
+    let edges = edges.chain([0, X32_BIT, 1 << 31, u32::MAX]);
+    edges
+        .flat_map(|k| [k.wrapping_sub(1), k, k.wrapping_add(1)])
+        .chain(base..base + 600)
+        .collect()
+}
+
+/// Tokens of architectures the policy does not list.
+fn foreign(policy: &Policy, constants: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let known = Arch::ALL.iter().map(|a| a.audit());
+    let edges = constants
+        .iter()
+        .flat_map(|&k| [k.wrapping_sub(1), k, k.wrapping_add(1)]);
+    known
+        .chain(edges)
+        .chain([0, u32::MAX])
+        .filter(|&audit| policy.arches.iter().all(|r| r.arch.audit() != audit))
+        .collect()
+}
+
+/// Constants that the low and high word of each argument are compared with.
+#[derive(Default)]
+struct Words {
+    low: [BTreeSet<u32>; 6],
+    high: [BTreeSet<u32>; 6],
+}
+
+impl Words {
+    fn of_clauses(&mut self, clauses: &[Clause]) {
+        for condition in clauses.iter().flat_map(|c| &c.conditions) {
+            let arg = usize::from(condition.arg);
+            match condition.compare {
+                Compare::Ne(v)
+                | Compare::Lt(v)
+                | Compare::Le(v)
+                | Compare::Eq(v)
+                | Compare::Ge(v)
+                | Compare::Gt(v) => {
+                    edges(&mut self.low[arg], low(v));
+                    edges(&mut self.high[arg], high(v));
+                }
+                Compare::MaskedEq { mask, datum } => {
+                    flips(&mut self.low[arg], low(mask), low(datum & mask));
+                    flips(&mut self.high[arg], high(mask), high(datum & mask));
+                }
+            }
+        }
+    }
+
+    /// Constants of the code reachable from `start`, with the word each is
+    /// compared with.
+    fn of_program(&mut self, program: &Program, start: usize, plain: bool) {
+        let mut seen = HashSet::new();
+        let mut stack = vec![(start, None, None)];
+        while let Some((pc, word, mask)) = stack.pop() {
+            if !seen.insert((pc, word, mask)) {
+                continue;
+            }
+            let i = program.instructions()[pc];
+            match i.code {
+                op::LD_ABS if i.k >= offset::ARGS => stack.push((pc + 1, Some(i.k), None)),
+                op::LD_ABS => stack.push((pc + 1, None, None)),
+                op::RET_K | op::RET_A => {}
+                op::JA => stack.push((pc + 1 + i.k as usize, word, mask)),
+                op::AND_K => stack.push((pc + 1, word, Some(i.k & mask.unwrap_or(u32::MAX)))),
+                _ if i.is_branch() => {
+                    self.compared(i.code, i.k, word, mask, plain);
+                    stack.push((pc + 1 + usize::from(i.jt), word, mask));
+                    stack.push((pc + 1 + usize::from(i.jf), word, mask));
+                }
+                _ => stack.push((pc + 1, word, mask)),
+            }
+        }
+    }
+
+    fn compared(&mut self, code: u16, k: u32, word: Option<u32>, mask: Option<u32>, plain: bool) {
+        // With arithmetic in play the word is not certain: try it for all.
+        let every = (offset::ARGS..offset::END).step_by(4);
+        let words = if plain {
+            word.into_iter().collect()
+        } else {
+            every.collect::<Vec<_>>()
+        };
+        for at in words {
+            let arg = (at - offset::ARGS) as usize / 8;
+            let is_low = (at % 8 == 0) == cfg!(target_endian = "little");
+            let set = if is_low {
+                &mut self.low[arg]
+            } else {
+                &mut self.high[arg]
+            };
+            match (mask, code) {
+                (Some(mask), _) => flips(set, mask, k & mask),
+                (None, op::JSET_K) => flips(set, k, 0),
+                (None, _) => edges(set, k),
+            }
+        }
+    }
+
+    /// The values of one argument to try: just 0 where nothing looks at it.
+    fn values(&self, arg: usize, arch: Arch) -> Vec<u64> {
+        let (low, high) = (&self.low[arg], &self.high[arg]);
+        if low.is_empty() && high.is_empty() {
+            return vec![0];
+        }
+        let ends = |set: &BTreeSet<u32>| -> BTreeSet<u32> {
+            set.iter().copied().chain([0, u32::MAX]).collect()
+        };
+        // A 32-bit architecture has no high word; one value shows that it is
+        // not looked at.
+        let high = match arch.arg_bits() {
+            64 => ends(high),
+            _ => ends(&BTreeSet::new()),
+        };
+        let low = ends(low);
+        let pair = |&h: &u32| low.iter().map(move |&l| u64::from(h) << 32 | u64::from(l));
+        high.iter().flat_map(pair).collect()
+    }
+}
+
+fn edges(set: &mut BTreeSet<u32>, k: u32) {
+    set.extend([k.wrapping_sub(1), k, k.wrapping_add(1)]);
+}
+
+/// The datum with and without the bits outside the mask, and with each bit of
+/// the mask flipped.
+fn flips(set: &mut BTreeSet<u32>, mask: u32, datum: u32) {
+    set.extend([datum, datum | !mask]);
+    let bits = (0..32).map(|b| 1u32 << b).filter(|b| mask & b != 0);
+    set.extend(bits.map(|b| datum ^ b));
+}
+
+#[allow(clippy::cast_possible_truncation)]
+const fn low(v: u64) -> u32 {
+    v as u32
+}
+
+#[allow(clippy::cast_possible_truncation)]
+const fn high(v: u64) -> u32 {
+    (v >> 32) as u32
+}

@@ -1,0 +1,197 @@
+//! Becoming another program with nothing in between the filter and the exec.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use super::seccomp;
+use crate::bpf::Program;
+use crate::policy::{Action, Arch, Call, Flags};
+
+/// A command made ready for execve(2), which then needs no memory and so no
+/// system call of its own.
+#[derive(Debug)]
+pub struct Image {
+    path: CString,
+    argv: Strings,
+    envp: Strings,
+}
+
+/// Strings, and the null-terminated array of pointers to them.
+#[derive(Debug)]
+struct Strings {
+    // Owns what `pointers` points to: a CString's bytes stay where they are
+    // when the CString moves, and nothing changes this vector.
+    _owned: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Strings {
+    fn new(owned: Vec<CString>) -> Self {
+        let pointers = owned
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([ptr::null()])
+            .collect();
+        Self {
+            _owned: owned,
+            pointers,
+        }
+    }
+}
+
+/// Why [`Image::exec_filtered`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// Nothing was loaded.
+    #[error("the kernel refused the filter")]
+    Load(#[source] Errno),
+    /// The filter is on this process, for good.
+    #[error("execve failed")]
+    Exec(#[source] Errno),
+}
+
+impl Image {
+    /// Prepares `path` with its arguments, the command's name first, and its
+    /// environment.
+    #[must_use]
+    pub fn new(path: CString, argv: Vec<CString>, envp: Vec<CString>) -> Self {
+        Self {
+            path,
+            argv: Strings::new(argv),
+            envp: Strings::new(envp),
+        }
+    }
+
+    /// The file that will be executed.
+    #[must_use]
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// What the program says to the very execve(2) that
+    /// [`Image::exec_filtered`] makes.
+    #[must_use]
+    pub fn verdict(&self, program: &Program) -> Action {
+        let args = [
+            self.path.as_ptr() as u64,
+            self.argv.pointers.as_ptr() as u64,
+            self.envp.pointers.as_ptr() as u64,
+            0,
+            0,
+            0,
+        ];
+        verdict(program, libc::SYS_execve, args)
+    }
+
+    /// Loads the program onto the calling thread and becomes the command; no
+    /// system call lies between.
+    ///
+    /// # Errors
+    /// [`ExecError`]. After [`ExecError::Exec`] the filter is in force.
+    pub fn exec_filtered(&self, program: &Program, flags: Flags) -> Result<Infallible, ExecError> {
+        seccomp::set_filter(program, flags, false).map_err(ExecError::Load)?;
+        // SAFETY: the path is a C string, both arrays end with a null pointer
+        // and point to C strings, and `self` owns all of them.
+        unsafe {
+            libc::execve(
+                self.path.as_ptr(),
+                self.argv.pointers.as_ptr(),
+                self.envp.pointers.as_ptr(),
+            )
+        };
+        Err(ExecError::Exec(Errno::last()))
+    }
+}
+
+/// What a program says to a call of this process.
+fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
+    // A call's number is small and positive.
+    let nr = nr as u32;
+    let audit = Arch::native().audit();
+    Action::from_ret(program.run(&Call { audit, nr, args }).0)
+}
+
+/// Says why the command did not start and ends the process, under a program
+/// that may allow neither: nothing is written if that would be deadly, and no
+/// exit handler runs.
+pub fn give_up(program: &Program, message: &str, status: u8) -> ! {
+    let args = [2, message.as_ptr() as u64, message.len() as u64, 0, 0, 0];
+    let deadly = matches!(
+        verdict(program, libc::SYS_write, args),
+        Action::KillProcess | Action::KillThread | Action::Trap
+    );
+    if !deadly {
+        // One plain write: std would loop on the errno of a filter. Nothing
+        // is left to be done if it fails.
+        let _ = nix::unistd::write(std::io::stderr(), message.as_bytes());
+    }
+    // SAFETY: ends the process at once; nothing here is left half done that
+    // another process could see.
+    unsafe { libc::_exit(i32::from(status)) }
+}
+
+/// Gives SIGPIPE its default action back, which Rust's runtime ignores from
+/// the start; an ignored signal stays ignored over execve(2).
+///
+/// # Errors
+/// Those of sigaction(2).
+pub fn restore_sigpipe() -> Result<(), Errno> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { sigaction(Signal::SIGPIPE, &default) }?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::{Insn, op};
+
+    #[test]
+    fn the_arrays_end_with_null_and_hold_every_string() {
+        let strings = Strings::new(vec![c"a".into(), c"b".into()]);
+        assert_eq!(strings.pointers.len(), 3);
+        assert!(strings.pointers[2].is_null());
+        let moved = Box::new(strings);
+        // SAFETY: points into a CString that `moved` owns.
+        let second = unsafe { CStr::from_ptr(moved.pointers[1]) };
+        assert_eq!(second, c"b");
+    }
+
+    #[test]
+    fn the_verdict_is_the_programs_own() {
+        let load = |k| Insn {
+            code: op::LD_ABS,
+            jt: 0,
+            jf: 0,
+            k,
+        };
+        let ret = |action: Action| Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: action.to_ret(),
+        };
+        let is_execve = Insn {
+            code: op::JEQ_K,
+            jt: 0,
+            jf: 1,
+            k: libc::SYS_execve as u32,
+        };
+        let program = Program::new(vec![
+            load(0),
+            is_execve,
+            ret(Action::Errno(7)),
+            ret(Action::Allow),
+        ])
+        .unwrap();
+        let image = Image::new(c"/bin/true".into(), vec![], vec![]);
+        assert_eq!(image.verdict(&program), Action::Errno(7));
+        assert_eq!(verdict(&program, libc::SYS_write, [0; 6]), Action::Allow);
+    }
+}

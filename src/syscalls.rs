@@ -1,0 +1,175 @@
+//! Names and numbers of system calls, per architecture.
+//!
+//! libseccomp's table comes first: it is what every runtime goes by. Calls
+//! younger than the installed libseccomp come from a table of kernel numbers.
+#![forbid(unsafe_code)]
+
+use crate::policy::{Arch, X32_BIT};
+use libseccomp::{ScmpArch, ScmpSyscall};
+
+/// What an architecture makes of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// A call with this number.
+    Direct(u32),
+    /// A sub-call of a multiplexer (socketcall(2), ipc(2)); since Linux 4.3
+    /// some have a number of their own beside it.
+    Multiplexed {
+        /// Number of the multiplexer.
+        by: u32,
+        /// What its first argument selects.
+        sub: Subcall,
+        /// The call's own number.
+        direct: Option<u32>,
+    },
+    /// The call exists, but not here.
+    Absent,
+    /// Nobody knows the name.
+    Unknown,
+}
+
+/// How a multiplexer's first argument names a sub-call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subcall {
+    /// The bits of the argument that count. ipc(2) carries an interface
+    /// version above bit 16 that selects no other call.
+    pub mask: u32,
+    /// Their value.
+    pub number: u32,
+}
+
+/// libseccomp's word for an architecture.
+#[must_use]
+pub const fn scmp_arch(arch: Arch) -> ScmpArch {
+    match arch {
+        Arch::X86_64 => ScmpArch::X8664,
+        Arch::X86 => ScmpArch::X86,
+        Arch::X32 => ScmpArch::X32,
+        Arch::Arm => ScmpArch::Arm,
+        Arch::Aarch64 => ScmpArch::Aarch64,
+        Arch::Loongarch64 => ScmpArch::Loongarch64,
+        Arch::M68k => ScmpArch::M68k,
+        Arch::Mips => ScmpArch::Mips,
+        Arch::Mips64 => ScmpArch::Mips64,
+        Arch::Mips64n32 => ScmpArch::Mips64N32,
+        Arch::Mipsel => ScmpArch::Mipsel,
+        Arch::Mipsel64 => ScmpArch::Mipsel64,
+        Arch::Mipsel64n32 => ScmpArch::Mipsel64N32,
+        Arch::Parisc => ScmpArch::Parisc,
+        Arch::Parisc64 => ScmpArch::Parisc64,
+        Arch::Ppc => ScmpArch::Ppc,
+        Arch::Ppc64 => ScmpArch::Ppc64,
+        Arch::Ppc64le => ScmpArch::Ppc64Le,
+        Arch::Riscv64 => ScmpArch::Riscv64,
+        Arch::S390 => ScmpArch::S390,
+        Arch::S390x => ScmpArch::S390X,
+        Arch::Sheb => ScmpArch::Sheb,
+        Arch::Sh => ScmpArch::Sh,
+    }
+}
+
+/// Whether the installed libseccomp can compile for an architecture.
+#[must_use]
+pub fn supported(arch: Arch) -> bool {
+    raw(arch, "read").is_some_and(|nr| nr >= 0)
+}
+
+/// Looks a name up.
+///
+/// ```
+/// use oci_seccomp::{policy::Arch, syscalls::{Wiring, resolve}};
+/// assert_eq!(resolve("read", Arch::X86_64), Wiring::Direct(0));
+/// assert_eq!(resolve("mseal", Arch::X86_64), Wiring::Direct(462));
+/// assert_eq!(resolve("_llseek", Arch::X86_64), Wiring::Absent);
+/// assert_eq!(resolve("frobnicate", Arch::X86_64), Wiring::Unknown);
+/// ```
+#[must_use]
+pub fn resolve(name: &str, arch: Arch) -> Wiring {
+    match raw(arch, name) {
+        Some(nr) if nr >= 0 => Wiring::Direct(nr.cast_unsigned()),
+        // Pseudo numbers of sub-calls: -100 - n of socketcall, -200 - n of ipc.
+        Some(nr @ -120..=-101) => multiplexed(name, arch, "socketcall", u32::MAX, -100 - nr),
+        Some(nr @ -224..=-201) => multiplexed(name, arch, "ipc", 0xffff, -200 - nr),
+        Some(_) => Wiring::Absent,
+        None => match table_number(name, arch) {
+            Some(nr) => Wiring::Direct(nr),
+            None if Arch::ALL.iter().any(|&a| table_number(name, a).is_some()) => Wiring::Absent,
+            None => Wiring::Unknown,
+        },
+    }
+}
+
+/// The name of a number, for people.
+#[must_use]
+pub fn name(arch: Arch, nr: u32) -> Option<String> {
+    ScmpSyscall::from(i32::try_from(nr).ok()?)
+        .get_name_by_arch(scmp_arch(arch))
+        .ok()
+        .or_else(|| table_name(arch, nr).map(str::to_owned))
+}
+
+/// Numbers at which an architecture's table starts.
+#[must_use]
+pub const fn base(arch: Arch) -> u32 {
+    match arch {
+        Arch::X32 => X32_BIT,
+        Arch::Mips | Arch::Mipsel => 4000,
+        Arch::Mips64 | Arch::Mipsel64 => 5000,
+        Arch::Mips64n32 | Arch::Mipsel64n32 => 6000,
+        _ => 0,
+    }
+}
+
+/// libseccomp's number for a name: negative for a call that is not wired on
+/// the architecture, `None` for an unknown name.
+fn raw(arch: Arch, name: &str) -> Option<i32> {
+    ScmpSyscall::from_name_by_arch(name, scmp_arch(arch))
+        .ok()
+        .map(ScmpSyscall::as_raw_syscall)
+}
+
+fn multiplexed(name: &str, arch: Arch, by: &str, mask: u32, number: i32) -> Wiring {
+    match raw(arch, by) {
+        Some(nr) if nr >= 0 => Wiring::Multiplexed {
+            by: nr.cast_unsigned(),
+            sub: Subcall {
+                mask,
+                number: number.cast_unsigned(),
+            },
+            direct: table_number(name, arch),
+        },
+        _ => table_number(name, arch).map_or(Wiring::Absent, Wiring::Direct),
+    }
+}
+
+/// How many numbers from its base an architecture's table can hold. ARM's
+/// private calls at 0xf0000 are in libseccomp's table.
+const TABLE_LENGTH: u32 = 1024;
+
+fn table_number(name: &str, arch: Arch) -> Option<u32> {
+    (base(arch)..base(arch) + TABLE_LENGTH).find(|&nr| table_name(arch, nr) == Some(name))
+}
+
+fn table_name(arch: Arch, nr: u32) -> Option<&'static str> {
+    use syscall_numbers as t;
+    let nr = std::ffi::c_long::from(nr);
+    match arch {
+        Arch::X86_64 => t::x86_64::sys_call_name(nr),
+        Arch::X86 => t::x86::sys_call_name(nr),
+        Arch::X32 => t::x32::sys_call_name(nr),
+        Arch::Arm => t::arm::sys_call_name(nr),
+        Arch::Aarch64 => t::aarch64::sys_call_name(nr),
+        Arch::Loongarch64 => t::loongarch64::sys_call_name(nr),
+        Arch::M68k => t::m68k::sys_call_name(nr),
+        Arch::Mips | Arch::Mipsel => t::mips::sys_call_name(nr),
+        Arch::Mips64 | Arch::Mipsel64 => t::mips64::sys_call_name(nr),
+        Arch::Mips64n32 | Arch::Mipsel64n32 => t::mipsn32::sys_call_name(nr),
+        // The table crate has none for PA-RISC.
+        Arch::Parisc | Arch::Parisc64 => None,
+        Arch::Ppc => t::powerpc::sys_call_name(nr),
+        Arch::Ppc64 | Arch::Ppc64le => t::powerpc64::sys_call_name(nr),
+        Arch::Riscv64 => t::riscv64::sys_call_name(nr),
+        Arch::S390 | Arch::S390x => t::s390x::sys_call_name(nr),
+        Arch::Sheb | Arch::Sh => t::sh::sys_call_name(nr),
+    }
+}
