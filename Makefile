@@ -29,7 +29,7 @@ cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
 
 # One tier after the other, real containers last.
 tiers = unit doctest $(filter-out runtime,$(integration)) runtime
-integration = $(basename $(notdir $(wildcard integration/*.rs)))
+integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
 
 .PHONY: help build test $(tiers) demo deps fmt lint doc install uninstall clean
 

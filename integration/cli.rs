@@ -158,23 +158,6 @@ fn init_tells_its_own_errors_from_the_workloads() {
 }
 
 #[test]
-fn init_starts_nothing_where_no_filter_can_be_loaded() {
-    if !nix::unistd::geteuid().is_root() {
-        return support::skip("needs root, to give its capabilities up");
-    }
-    let (_dir, path) = profile_file(&denies_mkdir());
-    let seen = Run::new("setpriv")
-        .args(["--bounding-set=-sys_admin", "--inh-caps=-all"])
-        .arg(binary())
-        .args(["init", "--profile", &path, "--"])
-        .args(probe("print unfiltered"))
-        .run()
-        .exits(125);
-    assert_eq!(seen.stdout, "");
-    seen.says("no_new_privs").says("CAP_SYS_ADMIN");
-}
-
-#[test]
 fn is_static_so_that_it_runs_in_any_root_file_system() {
     let headers = Run::new("readelf")
         .arg("--program-headers")

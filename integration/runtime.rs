@@ -6,6 +6,8 @@
 //! descriptor.
 #![forbid(unsafe_code)]
 
+#[path = "programs.rs"]
+mod filters;
 mod support;
 
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use oci_seccomp::policy::Action;
 use serde_json::{Value, json};
 use support::{Container, Outcome, Runtime, Stage, process, programs, testdata};
 
@@ -121,6 +124,7 @@ support::on_each_runtime! {
     requires_a_section_when_told_to
     shim_filters_the_workload
     shim_lets_the_profile_be_as_small_as_the_workload
+    shim_takes_a_ready_program
     shim_says_what_to_set_without_no_new_privs
     shim_tells_its_errors_from_the_workloads
 }
@@ -410,11 +414,28 @@ fn shim_lets_the_profile_be_as_small_as_the_workload(runtime: Runtime) {
     assert_eq!(seen.stdout, "hello\n");
 }
 
+fn shim_takes_a_ready_program(runtime: Runtime) {
+    let denied = Action::Errno(u16::try_from(DENIED).expect("errno"));
+    let program = filters::answering(&[
+        (libc::SYS_mkdir, None, denied),
+        (libc::SYS_mkdirat, None, denied),
+    ]);
+    let container = |uid| Container::new(runtime).uid(uid).probe(STATUS_AND_CALLS);
+    for uid in [0, 1000] {
+        let container = container(uid).no_new_privileges(true);
+        let seen = container.shim_with("--bpf", &program).run().success();
+        check_denies_mkdir(&seen, true, uid);
+    }
+    let container = container(0).capabilities(&["CAP_SYS_ADMIN"]);
+    let seen = container.shim_with("--bpf", &program).run().success();
+    check_denies_mkdir(&seen, false, 0);
+}
+
 fn shim_says_what_to_set_without_no_new_privs(runtime: Runtime) {
     let seen = Container::new(runtime)
         .uid(1000)
         .probe("print unfiltered")
-        .shim(&denies_mkdir())
+        .shim_with("--bpf", filters::answering(&[]))
         .run()
         .exits(125);
     assert_eq!(seen.stdout, "");
@@ -428,5 +449,5 @@ fn shim_tells_its_errors_from_the_workloads(runtime: Runtime) {
         shimmed.run()
     };
     shim("/nowhere").exits(127).says("/nowhere");
-    shim("/profile.json").exits(126).says("/profile.json");
+    shim("/source").exits(126).says("/source");
 }

@@ -235,12 +235,17 @@ impl Container {
 
     /// Starts the workload through `oci-seccomp init`, with a profile that is
     /// inside the container.
-    pub fn shim(mut self, profile: &Value) -> Self {
+    pub fn shim(self, profile: &Value) -> Self {
+        self.shim_with("--profile", profile.to_string())
+    }
+
+    /// The same with what this option of `init` takes.
+    pub fn shim_with(mut self, option: &str, contents: impl AsRef<[u8]>) -> Self {
         let rootfs = self.rootfs();
         fs::copy(binary(), rootfs.join("oci-seccomp")).expect("copy of the program");
-        fs::write(rootfs.join("profile.json"), profile.to_string()).expect("profile");
+        fs::write(rootfs.join("source"), contents).expect("source of the filter");
         let args = self.config["process"]["args"].take();
-        let shim = ["/oci-seccomp", "init", "--profile", "/profile.json", "--"];
+        let shim = ["/oci-seccomp", "init", option, "/source", "--"];
         let argv = shim.iter().map(|&s| json!(s));
         let workload = args.as_array().into_iter().flatten().cloned();
         self.config["process"]["args"] = argv.chain(workload).collect();
