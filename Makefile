@@ -1,0 +1,94 @@
+# Builds, tests and installs oci-seccomp. `make help` says what there is.
+# For GNU make 4.3 and any POSIX sh.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Which hook files to install: "annotated" ones arm the containers that ask for
+# it; "always" arms every container with a profile, of every engine that reads
+# the folder.
+HOOK ?= annotated
+# As .cargo/config.toml has it.
+TARGET = x86_64-unknown-linux-gnu
+CARGO ?= cargo
+RELEASE = target/$(TARGET)/release/oci-seccomp
+# The program to install; one that is given is taken as it is, not built.
+BINARY ?= $(RELEASE)
+
+bindir = $(PREFIX)/bin
+hooksdir = $(PREFIX)/share/containers/oci/hooks.d
+annotated = oci-seccomp-createRuntime oci-seccomp-createContainer oci-seccomp-prestart
+always = oci-seccomp-always
+ifeq ($(filter annotated always,$(HOOK)),)
+$(error HOOK is "$(HOOK)", but can be annotated or always)
+endif
+
+# Where libseccomp.a is. Asked for when a recipe runs, since `deps` may only
+# just have installed pkg-config.
+libseccomp = $(or $(LIBSECCOMP_LIB_PATH),$(shell pkg-config --variable=libdir libseccomp 2>/dev/null))
+cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
+
+# One tier after the other, real containers last.
+tiers = unit doctest $(filter-out runtime,$(integration)) runtime
+integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
+
+.PHONY: help build test $(tiers) demo deps fmt lint doc install uninstall clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE'
+
+build: ## Build the program: release, static
+	$(cargo) build --release --target $(TARGET)
+	@echo "built $(RELEASE)"
+
+test: deps ## Run all tests, those with real containers as well (as root)
+	@start=$$(date +%s); for tier in $(tiers); do \
+		echo "== tier $$tier, after $$(($$(date +%s) - start)) s"; \
+		$(MAKE) --no-print-directory "$$tier" || { echo "== tier $$tier failed"; exit 1; }; \
+	done
+
+unit:
+	$(cargo) test --lib --bins
+
+$(integration):
+	$(cargo) test --test $@
+
+doctest:
+	$(cargo) test --doc
+
+demo: deps ## Show a filter on real containers, under runc and crun (as root)
+	@$(MAKE) --no-print-directory build
+	integration/demo.sh $(RELEASE)
+
+deps: ## Install what building and testing need, if it is missing (Debian)
+	@.ci/deps
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+lint: ## Check the format, and for mistakes
+	$(CARGO) fmt --check
+	$(cargo) clippy --all-targets -- -D warnings
+
+doc: ## Build the library's documentation
+	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
+
+install: $(if $(filter $(RELEASE),$(BINARY)),build) ## Install the program and the hook files
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)'
+	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
+	# A container must not be armed twice, by the one kind and the other.
+	rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
+	@for hook in $($(HOOK)); do \
+		echo "hook file $(DESTDIR)$(hooksdir)/$$hook.json"; \
+		sed 's|@BINARY@|$(bindir)/oci-seccomp|' "hooks/$$hook.json" > '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \
+		chmod 644 '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \
+	done
+
+uninstall: ## Remove what install put there
+	rm -f '$(DESTDIR)$(bindir)/oci-seccomp'
+	rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,453 @@
+//! Real containers under runc and crun: what the workload, its init and their
+//! children see once `oci-seccomp` has done its part.
+//!
+//! A denied call is told from one that the kernel refused by an errno of the
+//! rule's own (77), a call that was let through by the kernel's answer to a bad
+//! descriptor.
+#![forbid(unsafe_code)]
+
+#[path = "programs.rs"]
+mod filters;
+mod support;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use oci_seccomp::policy::Action;
+use serde_json::{Value, json};
+use support::{Container, Outcome, Runtime, Stage, process, programs, testdata};
+
+/// The errno of our rules: EBADFD, which none of the calls below fails with.
+const DENIED: i32 = 77;
+const EPERM: i32 = 1;
+const EBADF: i32 = 9;
+const ENOENT: i32 = 2;
+const SIGSYS: &str = "31";
+
+/// Everything but `mkdir`, so that no runtime stumbles over it.
+fn denies_mkdir() -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": [{
+            "names": ["mkdir", "mkdirat"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": DENIED
+        }]
+    })
+}
+
+/// Nothing but these calls; any other kills.
+fn allows_only(names: &[&str]) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_KILL_PROCESS",
+        "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }]
+    })
+}
+
+const STATUS_AND_CALLS: &str = "status -- call mkdir @/tmp/a 0x1ed -- fork call mkdirat -1 @b 0 \
+     -- call rmdir @/none -- call close 99";
+
+/// The filter is on init and on what it forks, it denies what it should and
+/// nothing else, and no_new_privs is what the config says.
+#[track_caller]
+fn check_denies_mkdir(seen: &Outcome, no_new_privileges: bool, uid: u32) {
+    for who in ["self", "pid1", "child"] {
+        assert_eq!(seen.field(who, "Seccomp"), "2", "{seen}");
+        assert_eq!(seen.field(who, "Seccomp_filters"), "1", "{seen}");
+        assert_eq!(seen.field(who, "Uid"), uid.to_string(), "{seen}");
+        let expected = u8::from(no_new_privileges).to_string();
+        assert_eq!(seen.field(who, "NoNewPrivs"), expected, "{seen}");
+    }
+    assert_eq!(seen.errno("mkdir"), DENIED, "{seen}");
+    assert_eq!(seen.errno("mkdirat"), DENIED, "{seen}");
+    assert_eq!(seen.errno("rmdir"), ENOENT, "{seen}");
+    assert_eq!(seen.errno("close"), EBADF, "{seen}");
+}
+
+/// A test for each stage, setting of no_new_privs and user.
+macro_rules! armed {
+    ($($test:ident: $stage:ident, $nnp:literal, $uid:literal;)*) => {
+        $(fn $test(runtime: Runtime) {
+            let seen = Container::new(runtime)
+                .no_new_privileges($nnp)
+                .uid($uid)
+                .profile_hook(Stage::$stage, &denies_mkdir())
+                .probe(STATUS_AND_CALLS)
+                .run()
+                .success();
+            check_denies_mkdir(&seen, $nnp, $uid);
+        })*
+    };
+}
+
+armed! {
+    arms_root_at_create_runtime: CreateRuntime, false, 0;
+    arms_root_at_create_container: CreateContainer, false, 0;
+    arms_root_at_prestart: Prestart, false, 0;
+    arms_user_at_create_runtime: CreateRuntime, false, 1000;
+    arms_user_at_create_container: CreateContainer, false, 1000;
+    arms_root_with_no_new_privs_at_create_runtime: CreateRuntime, true, 0;
+    arms_root_with_no_new_privs_at_create_container: CreateContainer, true, 0;
+    arms_user_with_no_new_privs_at_create_runtime: CreateRuntime, true, 1000;
+    arms_user_with_no_new_privs_at_create_container: CreateContainer, true, 1000;
+    arms_user_with_no_new_privs_at_prestart: Prestart, true, 1000;
+}
+
+support::on_each_runtime! {
+    arms_root_at_create_runtime
+    arms_root_at_create_container
+    arms_root_at_prestart
+    arms_user_at_create_runtime
+    arms_user_at_create_container
+    arms_root_with_no_new_privs_at_create_runtime
+    arms_root_with_no_new_privs_at_create_container
+    arms_user_with_no_new_privs_at_create_runtime
+    arms_user_with_no_new_privs_at_create_container
+    arms_user_with_no_new_privs_at_prestart
+    arms_one_that_keeps_cap_sys_admin
+    arms_a_32_bit_workload
+    arms_what_create_and_start_run_apart
+    runs_under_a_default_profile
+    asks_nothing_of_the_profile_for_the_runtime
+    gives_the_workloads_exit_status
+    gives_the_status_of_a_workload_that_was_killed
+    kills_calls_of_an_architecture_that_is_not_listed
+    denies_lseek_when_any_64_bit_bound_matches
+    dies_with_its_tracer
+    names_rule_and_line_of_a_broken_profile
+    refuses_a_profile_that_is_not_there
+    adds_nothing_weaker_where_the_runtime_filters_too
+    lets_a_config_without_section_through
+    requires_a_section_when_told_to
+    shim_filters_the_workload
+    shim_lets_the_profile_be_as_small_as_the_workload
+    shim_takes_a_ready_program
+    shim_says_what_to_set_without_no_new_privs
+    shim_tells_its_errors_from_the_workloads
+}
+
+/// Without no_new_privs, but able to load a filter after the exec.
+fn arms_one_that_keeps_cap_sys_admin(runtime: Runtime) {
+    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+        let seen = Container::new(runtime)
+            .capabilities(&["CAP_SYS_ADMIN", "CAP_KILL"])
+            .profile_hook(stage, &denies_mkdir())
+            .probe(STATUS_AND_CALLS)
+            .run()
+            .success();
+        check_denies_mkdir(&seen, false, 0);
+        assert_eq!(seen.field("self", "CapEff"), "0000000000200020");
+    }
+}
+
+fn arms_a_32_bit_workload(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        let container = Container::new(runtime)
+            .uid(1000)
+            .no_new_privileges(no_new_privileges)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .probe(STATUS_AND_CALLS);
+        // In place of the 64-bit one.
+        std::fs::copy(programs::probe32(), container.rootfs().join("probe")).expect("copy");
+        let seen = container.run().success();
+        check_denies_mkdir(&seen, no_new_privileges, 1000);
+    }
+}
+
+fn arms_what_create_and_start_run_apart(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        let created = Container::new(runtime)
+            .no_new_privileges(no_new_privileges)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .probe(STATUS_AND_CALLS)
+            .create()
+            .ready();
+        let pid = created.pid();
+        created.start().success();
+        check_denies_mkdir(&created.output(pid), no_new_privileges, 0);
+        assert_eq!(created.state()["status"], "stopped");
+    }
+}
+
+/// A profile as engines ship it: a default that denies, an allow list, a
+/// masked comparison for `clone`; also where the runtime has calls of its own
+/// to make after the load.
+fn runs_under_a_default_profile(runtime: Runtime) {
+    for (no_new_privileges, uid) in [(false, 0), (false, 1000), (true, 0), (true, 1000)] {
+        for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+            let seen = Container::new(runtime)
+                .no_new_privileges(no_new_privileges)
+                .uid(uid)
+                .profile_hook(stage, &testdata("default"))
+                // unshare(0) succeeds for anybody; 310 is its i386 number.
+                .probe(
+                    "status -- call mkdir @/tmp/a 0x1ed -- call unshare 0 -- call setns -1 0 \
+                     -- call close 99 -- fork call getuid -- call32 310 0",
+                )
+                .run()
+                .success();
+            assert_eq!(seen.field("pid1", "Seccomp"), "2", "{seen}");
+            assert_eq!(seen.errno("mkdir"), 0, "{seen}");
+            assert_eq!(seen.errno("unshare"), EPERM, "{seen}");
+            assert_eq!(seen.errno("310"), EPERM, "{seen}");
+            assert_eq!(seen.errno("setns"), EPERM, "{seen}");
+            assert_eq!(seen.errno("close"), EBADF, "{seen}");
+            assert_eq!(seen.line("getuid"), format!("= {uid} 0"));
+        }
+    }
+}
+
+/// At the exec boundary not one call of the runtime is filtered.
+fn asks_nothing_of_the_profile_for_the_runtime(runtime: Runtime) {
+    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+        for uid in [0, 1000] {
+            let seen = Container::new(runtime)
+                .no_new_privileges(true)
+                .uid(uid)
+                .profile_hook(stage, &allows_only(&["write", "exit_group"]))
+                .args(&["/hello"])
+                .run()
+                .exits(7);
+            assert_eq!(seen.stdout, "hello\n");
+        }
+    }
+}
+
+fn gives_the_workloads_exit_status(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        Container::new(runtime)
+            .no_new_privileges(no_new_privileges)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .args(&["/bin/sh", "-c", "exit 42"])
+            .run()
+            .exits(42);
+    }
+}
+
+fn gives_the_status_of_a_workload_that_was_killed(runtime: Runtime) {
+    Container::new(runtime)
+        .no_new_privileges(true)
+        .profile_hook(Stage::CreateRuntime, &allows_only(&["write"]))
+        .args(&["/hello"])
+        .run()
+        .exits(128 + 31);
+}
+
+fn kills_calls_of_an_architecture_that_is_not_listed(runtime: Runtime) {
+    let seen = Container::new(runtime)
+        .uid(1000)
+        .profile_hook(
+            Stage::CreateRuntime,
+            &json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"] }),
+        )
+        .probe("call getuid -- fork call32 getpid")
+        .run()
+        .success();
+    assert_eq!(seen.line("getuid"), "= 1000 0");
+    assert_eq!(seen.line("killed"), SIGSYS);
+}
+
+/// Compiled in one piece by libseccomp, the second rule is lost and
+/// `lseek(0, 6)` let through.
+fn denies_lseek_when_any_64_bit_bound_matches(runtime: Runtime) {
+    let up_to = |bound: u64| {
+        json!({
+            "names": ["lseek"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": DENIED,
+            "args": [{ "index": 1, "value": bound, "op": "SCMP_CMP_LE" }]
+        })
+    };
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [up_to(0x1_0000_0005), up_to(5)]
+    });
+    let lseek = |offset: &str| {
+        let seen = Container::new(runtime)
+            .profile_hook(Stage::CreateRuntime, &profile)
+            .probe(&format!("call lseek 99 {offset} 0"))
+            .run()
+            .success();
+        seen.errno("lseek")
+    };
+    assert_eq!(lseek("5"), DENIED);
+    assert_eq!(lseek("6"), DENIED);
+    assert_eq!(lseek("0x100000005"), DENIED);
+    assert_eq!(lseek("0x100000006"), EBADF);
+}
+
+/// Between `create` and `start` only the tracer knows of the filter.
+fn dies_with_its_tracer(runtime: Runtime) {
+    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+        let created = Container::new(runtime)
+            .no_new_privileges(true)
+            .profile_hook(stage, &denies_mkdir())
+            .probe("print unfiltered")
+            .create()
+            .ready();
+        let init = created.pid();
+        let tracer = process::status(init, "TracerPid").and_then(|p| p.parse().ok());
+        let tracer: i32 = tracer.expect("a TracerPid");
+        assert_ne!(tracer, 0, "nobody traces init");
+        let name = process::status(tracer, "Name");
+        assert_eq!(name.as_deref(), Some("oci-seccomp"));
+        kill(Pid::from_raw(tracer), Signal::SIGKILL).expect("kill of the tracer");
+        assert!(
+            process::within(Duration::from_secs(5), || !process::alive(init)),
+            "init lives on without its tracer"
+        );
+        created.start().fails();
+        assert_eq!(created.output(init).stdout, "");
+    }
+}
+
+/// Where a hook's stderr is to be seen: runc shows it in its own error, crun
+/// only puts it into a file.
+fn run_with_hook_stderr(container: Container) -> Outcome {
+    let stderr: PathBuf = container.file("hook.err", "");
+    let keep = std::fs::File::open(&stderr).expect("file");
+    let path = stderr.to_str().expect("UTF-8").to_owned();
+    let mut seen = container.annotation("run.oci.hooks.stderr", path).run();
+    seen.stderr += &std::io::read_to_string(keep).expect("UTF-8");
+    seen
+}
+
+fn names_rule_and_line_of_a_broken_profile(runtime: Runtime) {
+    const BROKEN: &str = r#"{
+  "defaultAction": "SCMP_ACT_ALLOW",
+  "syscalls": [
+    { "names": ["mkdir"], "action": "SCMP_ACT_ERRNO" },
+    {
+      "names": ["chmod"],
+      "action": "SCMP_ACT_FROB"
+    }
+  ]
+}"#;
+    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+        let container = Container::new(runtime).probe("print unfiltered");
+        let profile = container.file("broken.json", BROKEN);
+        let container = container.hook(stage, &["--profile".as_ref(), profile.as_os_str()]);
+        let seen = run_with_hook_stderr(container).fails();
+        assert_eq!(seen.stdout, "", "{seen}");
+        for part in ["SCMP_ACT_FROB", "rule 1", "line 5"] {
+            assert!(seen.stderr.contains(part), "no {part:?} in {seen}");
+        }
+    }
+}
+
+fn refuses_a_profile_that_is_not_there(runtime: Runtime) {
+    let container = Container::new(runtime)
+        .hook(
+            Stage::CreateRuntime,
+            &["--profile", "/nowhere/profile.json"],
+        )
+        .probe("print unfiltered");
+    let seen = run_with_hook_stderr(container).fails();
+    assert_eq!(seen.stdout, "");
+    seen.says("/nowhere/profile.json");
+}
+
+/// The section stays in the config: the runtime loads it, and so do we unless
+/// what is there is shown to be the same.
+fn adds_nothing_weaker_where_the_runtime_filters_too(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        let seen = Container::new(runtime)
+            .no_new_privileges(no_new_privileges)
+            .seccomp(&denies_mkdir())
+            .hook::<&str>(Stage::CreateRuntime, &[])
+            .probe(STATUS_AND_CALLS)
+            .run()
+            .success();
+        let filters = seen.field("pid1", "Seccomp_filters");
+        assert!(["1", "2"].contains(&filters), "{seen}");
+        assert_eq!(seen.field("pid1", "Seccomp"), "2");
+        assert_eq!(seen.errno("mkdir"), DENIED, "{seen}");
+        assert_eq!(seen.errno("mkdirat"), DENIED, "{seen}");
+        assert_eq!(seen.errno("close"), EBADF, "{seen}");
+    }
+}
+
+fn lets_a_config_without_section_through(runtime: Runtime) {
+    let seen = Container::new(runtime)
+        .hook::<&str>(Stage::CreateRuntime, &[])
+        .probe("status")
+        .run()
+        .success();
+    assert_eq!(seen.field("pid1", "Seccomp"), "0");
+    assert!(!seen.log.is_empty(), "not a word about it in the log");
+}
+
+fn requires_a_section_when_told_to(runtime: Runtime) {
+    let container = Container::new(runtime)
+        .hook(Stage::CreateRuntime, &["--require"])
+        .probe("print unfiltered");
+    let seen = run_with_hook_stderr(container).fails();
+    assert_eq!(seen.stdout, "");
+    seen.says("seccomp");
+}
+
+fn shim_filters_the_workload(runtime: Runtime) {
+    for uid in [0, 1000] {
+        let seen = Container::new(runtime)
+            .no_new_privileges(true)
+            .uid(uid)
+            .probe(&format!("{STATUS_AND_CALLS} -- exit 9"))
+            .shim(&denies_mkdir())
+            .run()
+            .exits(9);
+        check_denies_mkdir(&seen, true, uid);
+    }
+}
+
+/// The shim's own exec is the one call the workload does not need.
+fn shim_lets_the_profile_be_as_small_as_the_workload(runtime: Runtime) {
+    let seen = Container::new(runtime)
+        .no_new_privileges(true)
+        .uid(1000)
+        .args(&["/hello"])
+        .shim(&allows_only(&["execve", "write", "exit_group"]))
+        .run()
+        .exits(7);
+    assert_eq!(seen.stdout, "hello\n");
+}
+
+fn shim_takes_a_ready_program(runtime: Runtime) {
+    let denied = Action::Errno(u16::try_from(DENIED).expect("errno"));
+    let program = filters::answering(&[
+        (libc::SYS_mkdir, None, denied),
+        (libc::SYS_mkdirat, None, denied),
+    ]);
+    let container = |uid| Container::new(runtime).uid(uid).probe(STATUS_AND_CALLS);
+    for uid in [0, 1000] {
+        let container = container(uid).no_new_privileges(true);
+        let seen = container.shim_with("--bpf", &program).run().success();
+        check_denies_mkdir(&seen, true, uid);
+    }
+    let container = container(0).capabilities(&["CAP_SYS_ADMIN"]);
+    let seen = container.shim_with("--bpf", &program).run().success();
+    check_denies_mkdir(&seen, false, 0);
+}
+
+fn shim_says_what_to_set_without_no_new_privs(runtime: Runtime) {
+    let seen = Container::new(runtime)
+        .uid(1000)
+        .probe("print unfiltered")
+        .shim_with("--bpf", filters::answering(&[]))
+        .run()
+        .exits(125);
+    assert_eq!(seen.stdout, "");
+    seen.says("noNewPrivileges").says("CAP_SYS_ADMIN");
+}
+
+fn shim_tells_its_errors_from_the_workloads(runtime: Runtime) {
+    let shim = |workload: &str| {
+        let container = Container::new(runtime).no_new_privileges(true);
+        let shimmed = container.args(&[workload]).shim(&denies_mkdir());
+        shimmed.run()
+    };
+    shim("/nowhere").exits(127).says("/nowhere");
+    shim("/source").exits(126).says("/source");
+}

@@ -1,0 +1,443 @@
+//! Real containers: a busybox root file system, a `config.json` of our own,
+//! and a runtime that runs it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Outcome, Run, binary, process, programs, skip};
+
+/// Runs a command where a runtime finds the cgroups it can live with: crun
+/// refuses the hybrid layout, so its second hierarchy is hidden from it. What
+/// is mounted there is seen by nobody else and ends with the command.
+const PRIVATE_MOUNTS: &str = r#"
+if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+exec "$@""#;
+
+/// How long what belongs to an ended container may take to end as well.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The default capabilities of podman and docker.
+const CAPABILITIES: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// The user land; the probe does what a shell is not needed for.
+const APPLETS: &[&str] = &["sh", "cat", "grep", "id", "ls", "mkdir", "sleep", "uname"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    Runc,
+    Crun,
+}
+
+impl Runtime {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+        }
+    }
+
+    /// Whether containers can run here; otherwise says why not, which in CI
+    /// is a failure.
+    pub fn is_ready(self) -> bool {
+        let name = self.name();
+        if !nix::unistd::geteuid().is_root() {
+            skip(&format!("{name} needs root"));
+        } else if programs::find(name).is_none() {
+            skip(&format!("{name} is not installed"));
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// The command `RUNTIME --root DIR …` in a private mount namespace.
+    fn command(self, root: &Path) -> Run {
+        let program = programs::find(self.name())
+            .unwrap_or_else(|| panic!("{} is not installed", self.name()));
+        Run::new("unshare")
+            .args(["--mount", "--propagation=private", "sh", "-c"])
+            .args([PRIVATE_MOUNTS, "sh"])
+            .arg(program)
+            .arg("--root")
+            .arg(root)
+    }
+}
+
+/// Where in a container's life a hook runs; runtime-spec, "POSIX-platform
+/// Hooks".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+}
+
+impl Stage {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+        }
+    }
+}
+
+/// A container to be; the default runs `true` as root without capabilities
+/// to speak of, without no_new_privs, hooks or a seccomp section.
+pub struct Container {
+    runtime: Runtime,
+    /// Unique on this machine: in each argv, environment and cgroup we make.
+    id: String,
+    dir: TempDir,
+    config: Value,
+}
+
+impl Container {
+    pub fn new(runtime: Runtime) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = format!(
+            "oci-seccomp-test-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{id}."))
+            .tempdir()
+            .expect("temporary directory");
+        let container = Self {
+            config: config(&id),
+            runtime,
+            id,
+            dir,
+        };
+        container.make_rootfs().expect("root file system");
+        container
+    }
+
+    fn make_rootfs(&self) -> std::io::Result<()> {
+        let rootfs = self.rootfs();
+        for dir in ["bin", "dev", "proc", "tmp"] {
+            fs::create_dir_all(rootfs.join(dir))?;
+        }
+        fs::copy(programs::busybox(), rootfs.join("bin/busybox"))?;
+        for applet in APPLETS {
+            symlink("busybox", rootfs.join("bin").join(applet))?;
+        }
+        fs::copy(programs::probe(), rootfs.join("probe"))?;
+        fs::copy(programs::hello(), rootfs.join("hello"))?;
+        // Any uid may write here, so that only a filter can deny it.
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+        fs::set_permissions(rootfs.join("tmp"), all)
+    }
+
+    /// The bundle, which is also the place for files that hooks read.
+    pub fn bundle(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.bundle().join("rootfs")
+    }
+
+    /// Writes a file beside `config.json`.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.bundle().join(name);
+        fs::write(&path, contents).expect("file in the bundle");
+        path
+    }
+
+    /// `process.noNewPrivileges`.
+    pub fn no_new_privileges(mut self, on: bool) -> Self {
+        self.config["process"]["noNewPrivileges"] = json!(on);
+        self
+    }
+
+    /// The workload's uid and gid. As engines do it, only root keeps the
+    /// capabilities; another user is left with the bounding set.
+    pub fn uid(mut self, uid: u32) -> Self {
+        self.config["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        if uid == 0 {
+            self.capabilities(CAPABILITIES)
+        } else {
+            self.config["process"]["capabilities"] = json!({ "bounding": CAPABILITIES });
+            self
+        }
+    }
+
+    /// All sets that a process without no_new_privs and ambient ones has.
+    pub fn capabilities(mut self, names: &[&str]) -> Self {
+        self.config["process"]["capabilities"] =
+            json!({ "bounding": names, "effective": names, "permitted": names });
+        self
+    }
+
+    /// `process.args`.
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.config["process"]["args"] = json!(args);
+        self
+    }
+
+    /// Runs the probe; its arguments are separated by spaces.
+    pub fn probe(mut self, args: &str) -> Self {
+        let argv = std::iter::once("/probe").chain(args.split_whitespace());
+        self.config["process"]["args"] = argv.collect();
+        self
+    }
+
+    pub fn annotation(mut self, key: &str, value: impl AsRef<str>) -> Self {
+        self.config["annotations"][key] = json!(value.as_ref());
+        self
+    }
+
+    /// `linux.seccomp`, which the runtime sees as well.
+    pub fn seccomp(mut self, section: &Value) -> Self {
+        self.config["linux"]["seccomp"] = section.clone();
+        self
+    }
+
+    /// Runs `oci-seccomp hook` at this stage, with these arguments.
+    pub fn hook<S: AsRef<OsStr>>(mut self, stage: Stage, args: &[S]) -> Self {
+        let text = |s: &OsStr| s.to_str().expect("argument is UTF-8").to_owned();
+        let mut argv = vec!["oci-seccomp".to_owned(), "hook".to_owned()];
+        argv.extend(args.iter().map(|a| text(a.as_ref())));
+        argv.extend(["--log".to_owned(), text(self.log().as_os_str())]);
+        self.config["hooks"][stage.key()] = json!([{ "path": binary(), "args": argv }]);
+        self
+    }
+
+    /// The hook with a profile of its own, so that the runtime sees none.
+    pub fn profile_hook(self, stage: Stage, profile: &Value) -> Self {
+        let text = serde_json::to_string_pretty(profile).expect("JSON");
+        let path = self.file("profile.json", text);
+        self.hook(stage, &[OsStr::new("--profile"), path.as_os_str()])
+    }
+
+    /// Starts the workload through `oci-seccomp init`, with a profile that is
+    /// inside the container.
+    pub fn shim(self, profile: &Value) -> Self {
+        self.shim_with("--profile", profile.to_string())
+    }
+
+    /// The same with what this option of `init` takes.
+    pub fn shim_with(mut self, option: &str, contents: impl AsRef<[u8]>) -> Self {
+        let rootfs = self.rootfs();
+        fs::copy(binary(), rootfs.join("oci-seccomp")).expect("copy of the program");
+        fs::write(rootfs.join("source"), contents).expect("source of the filter");
+        let args = self.config["process"]["args"].take();
+        let shim = ["/oci-seccomp", "init", option, "/source", "--"];
+        let argv = shim.iter().map(|&s| json!(s));
+        let workload = args.as_array().into_iter().flatten().cloned();
+        self.config["process"]["args"] = argv.chain(workload).collect();
+        self
+    }
+
+    /// Anything else in `config.json`.
+    pub fn patch(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    fn log(&self) -> PathBuf {
+        self.bundle().join("hook.log")
+    }
+
+    /// `RUNTIME --root DIR VERB`.
+    fn command(&self, verb: &str) -> Run {
+        let name = format!("{} {verb} {}", self.runtime.name(), self.id);
+        let command = self.runtime.command(&self.bundle().join("state"));
+        command.name(name).arg(verb)
+    }
+
+    fn write_config(&self) {
+        let text = serde_json::to_string_pretty(&self.config).expect("JSON");
+        self.file("config.json", text);
+    }
+
+    fn with_log(&self, outcome: Outcome) -> Outcome {
+        Outcome {
+            log: fs::read_to_string(self.log()).unwrap_or_default(),
+            ..outcome
+        }
+    }
+
+    /// Runs it to its end; the status is the runtime's, the output the
+    /// workload's and the runtime's.
+    pub fn run(self) -> Outcome {
+        self.write_config();
+        let outcome = self
+            .command("run")
+            .arg("--bundle")
+            .arg(self.bundle())
+            .arg(&self.id)
+            .run();
+        let outcome = self.with_log(outcome);
+        assert!(
+            process::within(GRACE, || self.processes().is_empty()),
+            "left behind {:?} by {outcome}",
+            self.processes()
+        );
+        outcome
+    }
+
+    /// Makes it and leaves it waiting for [`Created::start`].
+    pub fn create(self) -> Created {
+        self.write_config();
+        let outcome = self
+            .command("create")
+            .arg("--bundle")
+            .arg(self.bundle())
+            .arg(&self.id)
+            .output_to(&self.bundle().join("init"))
+            .run();
+        let outcome = self.with_log(outcome);
+        Created {
+            container: self,
+            outcome,
+        }
+    }
+
+    /// What there is of it: init, its children, tracers, the runtime.
+    fn processes(&self) -> Vec<(i32, String)> {
+        process::marked(&self.id)
+    }
+
+    fn verb(&self, verb: &str) -> Outcome {
+        let outcome = self.command(verb).arg(&self.id).run();
+        self.with_log(outcome)
+    }
+}
+
+impl Drop for Container {
+    /// Deletes it whatever state it is in, and holds it against us if that
+    /// was not enough.
+    fn drop(&mut self) {
+        if self.bundle().join("state").join(&self.id).exists() {
+            self.command("delete").args(["--force", &self.id]).run();
+        }
+        let gone = process::within(GRACE, || self.processes().is_empty());
+        let left = self.processes();
+        for (pid, _) in &left {
+            let pid = nix::unistd::Pid::from_raw(*pid);
+            // It may have ended by itself since.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        let mounts = process::marked_mounts(&self.id);
+        if !std::thread::panicking() {
+            assert!(gone, "left behind: {left:?}");
+            assert!(mounts.is_empty(), "left mounted: {mounts:?}");
+        }
+    }
+}
+
+/// A container after `create`.
+pub struct Created {
+    container: Container,
+    /// What `create` said.
+    pub outcome: Outcome,
+}
+
+impl Created {
+    /// `create` succeeded.
+    #[track_caller]
+    pub fn ready(self) -> Self {
+        assert_eq!(self.outcome.code(), Some(0), "create: {}", self.outcome);
+        self
+    }
+
+    /// What the runtime says of it; `null` if it knows of none.
+    pub fn state(&self) -> Value {
+        serde_json::from_str(&self.container.verb("state").stdout).unwrap_or_default()
+    }
+
+    /// Init, as the host sees it.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        let state = self.state();
+        let pid = state["pid"].as_i64().and_then(|p| i32::try_from(p).ok());
+        pid.unwrap_or_else(|| panic!("no pid in {state}"))
+    }
+
+    pub fn start(&self) -> Outcome {
+        self.container.verb("start")
+    }
+
+    pub fn kill(&self, signal: &str) -> Outcome {
+        let container = &self.container;
+        let outcome = container.command("kill").args([&container.id, signal]);
+        container.with_log(outcome.run())
+    }
+
+    pub fn delete(&self) -> Outcome {
+        self.container.verb("delete")
+    }
+
+    /// Waits for init to end, and gives what it printed so far.
+    #[track_caller]
+    pub fn output(&self, pid: i32) -> Outcome {
+        assert!(
+            process::within(super::command::LIMIT, || !process::alive(pid)),
+            "init {pid} still runs; {}",
+            self.outcome
+        );
+        let read =
+            |name| fs::read_to_string(self.container.bundle().join(name)).unwrap_or_default();
+        self.container.with_log(Outcome {
+            stdout: read("init.out"),
+            stderr: read("init.err"),
+            ..self.outcome.clone()
+        })
+    }
+}
+
+/// As small as a config can be; everything else a test adds for itself.
+fn config(id: &str) -> Value {
+    let namespaces = ["pid", "network", "ipc", "uts", "mount"];
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["/bin/busybox", "true"],
+            "env": ["PATH=/bin", format!("OCI_SECCOMP_TEST={id}")],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": CAPABILITIES,
+                "effective": CAPABILITIES,
+                "permitted": CAPABILITIES
+            },
+            "noNewPrivileges": false
+        },
+        "root": { "path": "rootfs", "readonly": false },
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            {
+                "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "mode=755", "size=65536k"]
+            }
+        ],
+        "linux": {
+            "namespaces": namespaces.map(|kind| json!({ "type": kind })),
+        }
+    })
+}

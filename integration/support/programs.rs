@@ -1,0 +1,74 @@
+//! The workloads, built from their C source when first asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::{Run, source};
+
+const FLAGS: &[&str] = &[
+    "-O1",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-static",
+    "-nostdlib",
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-fno-pie",
+    "-no-pie",
+    "-fno-asynchronous-unwind-tables",
+];
+
+/// Makes the calls it is told to; see `probe.c`.
+pub fn probe() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("probe", "64"))
+}
+
+/// The same as a 32-bit program.
+pub fn probe32() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("probe", "32"))
+}
+
+/// Prints `hello` and exits with 7, by two calls in all; see `hello.c`.
+pub fn hello() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("hello", "64"))
+}
+
+/// A static busybox: the container's user land.
+pub fn busybox() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        find("busybox").unwrap_or_else(|| panic!("no busybox; on Debian: busybox-static"))
+    })
+}
+
+/// A program on the PATH, or where administrators have theirs.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(sbin)
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+}
+
+/// Another test binary may build the same: each under a name of its own,
+/// renamed when it is whole.
+fn build(name: &str, bits: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let done = dir.join(format!("{name}{bits}"));
+    let made = dir.join(format!("{name}{bits}.{}", std::process::id()));
+    Run::new("gcc")
+        .args(FLAGS)
+        .arg(format!("-m{bits}"))
+        .arg("-o")
+        .arg(&made)
+        .arg(source().join("integration").join(name).with_extension("c"))
+        .run()
+        .success();
+    std::fs::rename(&made, &done).expect("rename of a built program");
+    done
+}
