@@ -16,7 +16,7 @@ use crate::policy::X32_BIT;
 use crate::policy::{Action, Arch, ArchRules, Clause, Condition, ENOSYS, FOREIGN_ARCH, Policy};
 use fold::{Folded, fold};
 use graph::{Graph, Node, NodeId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use unit::Unit;
 
 /// Why a policy has no program.
@@ -35,6 +35,9 @@ pub enum Error {
     /// Not a program the kernel would take; most often too long a one.
     #[error("the profile does not fit a filter")]
     Invalid(#[from] Invalid),
+    /// A clause without its unit: an error of ours.
+    #[error("a rule was not compiled")]
+    NoUnit,
     /// libseccomp used an operation the linker does not know.
     #[error("libseccomp compiled a rule to an unexpected operation {code:#06x}")]
     Unit {
@@ -48,7 +51,10 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; a profile too large for the kernel is [`Error::Invalid`].
 pub fn compile(policy: &Policy) -> Result<Program, Error> {
-    let mut linker = Linker::default();
+    let mut linker = Linker {
+        graph: Graph::default(),
+        units: units(policy)?,
+    };
     let foreign = linker.ret(FOREIGN_ARCH);
     let mut tree = foreign;
     // Built from the last architecture to the first: the native one is
@@ -73,15 +79,45 @@ pub fn compile(policy: &Policy) -> Result<Program, Error> {
     Ok(linker.graph.emit(root)?)
 }
 
+/// Units by width and conditions: architectures of one width share them.
+type Units = HashMap<(u32, Vec<Condition>), Unit>;
+
+/// Compiles all units of a policy.
+fn units(policy: &Policy) -> Result<Units, Error> {
+    let mut out = HashMap::new();
+    for bits in [64, 32] {
+        let mut needed = BTreeSet::new();
+        let mut on = None;
+        for rules in policy.arches.iter().filter(|r| r.arch.arg_bits() == bits) {
+            on = on.or(Some(rules.arch));
+            for clause in rules.calls.values().flat_map(|c| deciding(c)) {
+                if let Folded::If(conditions) = fold(clause, bits) {
+                    needed.insert(conditions);
+                }
+            }
+        }
+        let needed: Vec<_> = needed.into_iter().collect();
+        if let Some(arch) = on {
+            let units = Unit::compile(arch, &needed)?;
+            out.extend(needed.into_iter().map(|c| (bits, c)).zip(units));
+        }
+    }
+    Ok(out)
+}
+
+/// The clauses of a call up to the first unconditional one: behind it none
+/// decides.
+fn deciding(clauses: &[Clause]) -> &[Clause] {
+    let last = clauses.iter().position(|c| c.conditions.is_empty());
+    &clauses[..last.map_or(clauses.len(), |i| i + 1)]
+}
+
 /// Numbers from here to the next range have this outcome.
 type Range = (u32, NodeId);
 
-#[derive(Default)]
 struct Linker {
     graph: Graph,
-    /// Units by width and conditions: other architectures of the same width
-    /// share them.
-    units: HashMap<(u32, Vec<Condition>), Unit>,
+    units: Units,
 }
 
 impl Linker {
@@ -142,11 +178,8 @@ impl Linker {
 
     /// The clauses of one call in file order, then the default.
     fn chain(&mut self, arch: Arch, clauses: &[Clause], default: NodeId) -> Result<NodeId, Error> {
-        // Behind an unconditional clause none decides.
-        let last = clauses.iter().position(|c| c.conditions.is_empty());
-        let clauses = &clauses[..last.map_or(clauses.len(), |i| i + 1)];
         let mut next = default;
-        for clause in clauses.iter().rev() {
+        for clause in deciding(clauses).iter().rev() {
             let holds = self.ret(clause.action);
             match fold(clause, arch.arg_bits()) {
                 Folded::Always => next = holds,
@@ -154,14 +187,8 @@ impl Linker {
                 // The same either way: no need to look.
                 Folded::If(_) if holds == next => {}
                 Folded::If(conditions) => {
-                    let key = (arch.arg_bits(), conditions);
-                    let unit = match self.units.entry(key) {
-                        std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
-                        std::collections::hash_map::Entry::Vacant(e) => {
-                            let unit = Unit::compile(arch, &e.key().1)?;
-                            e.insert(unit)
-                        }
-                    };
+                    let unit = self.units.get(&(arch.arg_bits(), conditions));
+                    let unit = unit.ok_or(Error::NoUnit)?;
                     next = unit.link(&mut self.graph, holds, next)?;
                 }
             }

@@ -1,8 +1,9 @@
-//! One unit: the conditions of one clause, compiled by libseccomp in a
-//! context of their own and reduced to the part that looks at arguments.
+//! Units: the conditions of one clause each, compiled by libseccomp and
+//! reduced to the part that looks at arguments.
 //!
-//! Alone in a context, conditions are always compiled right; it is only in
-//! merging rules that libseccomp goes wrong.
+//! It is only in merging the rules of one call that libseccomp goes wrong. So
+//! each unit is the only rule of its call: some calls carry the units through
+//! a context, a batch at a time, and are gone from the reduced units.
 #![forbid(unsafe_code)]
 
 use super::Error;
@@ -17,36 +18,52 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::rc::Rc;
 
-/// The call that carries the conditions through libseccomp. Every
-/// architecture has it, and the number is gone from the reduced unit.
-const CARRIER: &str = "read";
+/// The calls that carry units through libseccomp: every architecture has
+/// them, each with a number of its own. More in one context cost more than
+/// they save.
+const CARRIERS: [&str; 16] = [
+    "read", "write", "close", "lseek", "ioctl", "fcntl", "dup", "dup3", "pipe2", "flock", "mount",
+    "chdir", "fchdir", "chroot", "readv", "writev",
+];
 /// What a unit returns where the conditions hold, and where not.
 const HOLDS: ScmpAction = ScmpAction::Allow;
 const HOLDS_RET: u32 = 0x7fff_0000;
 const FAILS: ScmpAction = ScmpAction::KillThread;
 
-/// Conditions as a program that returns ALLOW where they hold.
+/// Conditions, in a program that returns ALLOW for their carrier where they
+/// hold.
 #[derive(Debug)]
 pub struct Unit {
-    program: Program,
+    program: Rc<Program>,
     arch: Arch,
-    nr: u32,
+    carrier: u32,
 }
 
 impl Unit {
-    /// Compiles conditions whose constants fit the architecture's width.
-    pub fn compile(arch: Arch, conditions: &[Condition]) -> Result<Self, Error> {
-        let carrier = ScmpSyscall::from_name(CARRIER)?;
-        let nr = ScmpSyscall::from_name_by_arch(CARRIER, scmp_arch(arch))?;
-        let mut context = context(arch, FAILS)?;
-        let compares: Vec<_> = conditions.iter().map(scmp_compare).collect();
-        context.add_rule_conditional_exact(HOLDS, carrier, &compares)?;
-        Ok(Self {
-            program: export(&context)?,
-            arch,
-            nr: nr.as_raw_syscall().cast_unsigned(),
-        })
+    /// Compiles sets of conditions whose constants fit the architecture's
+    /// width, each to a unit of its own.
+    pub fn compile(arch: Arch, sets: &[Vec<Condition>]) -> Result<Vec<Self>, Error> {
+        let mut units = Vec::with_capacity(sets.len());
+        for batch in sets.chunks(CARRIERS.len()) {
+            let mut context = context(arch, FAILS)?;
+            for (conditions, name) in batch.iter().zip(CARRIERS) {
+                let carrier = ScmpSyscall::from_name(name)?;
+                let compares: Vec<_> = conditions.iter().map(scmp_compare).collect();
+                context.add_rule_conditional_exact(HOLDS, carrier, &compares)?;
+            }
+            let program = Rc::new(export(&context)?);
+            for (_, name) in batch.iter().zip(CARRIERS) {
+                let carrier = ScmpSyscall::from_name_by_arch(name, scmp_arch(arch))?;
+                units.push(Self {
+                    program: Rc::clone(&program),
+                    arch,
+                    carrier: carrier.as_raw_syscall().cast_unsigned(),
+                });
+            }
+        }
+        Ok(units)
     }
 
     /// Adds the unit to a graph, going on to `holds` or `fails`: runs the
@@ -108,7 +125,8 @@ struct Reducer<'a> {
 
 impl Reducer<'_> {
     /// The node for the program from `pc` on, with the accumulator known or
-    /// not. Units have at most six conditions, so this does not go deep.
+    /// not. A batch has few units of at most six conditions each, so this does
+    /// not go deep.
     fn reduce(&mut self, pc: usize, known: Option<u32>) -> Result<NodeId, Error> {
         if let Some(&id) = self.done.get(&(pc, known)) {
             return Ok(id);
@@ -121,7 +139,7 @@ impl Reducer<'_> {
             op::LD_ABS if insn.k == offset::ARCH => {
                 self.reduce(pc + 1, Some(self.unit.arch.audit()))?
             }
-            op::LD_ABS if insn.k == offset::NR => self.reduce(pc + 1, Some(self.unit.nr))?,
+            op::LD_ABS if insn.k == offset::NR => self.reduce(pc + 1, Some(self.unit.carrier))?,
             op::LD_ABS => self.operation(pc, insn)?,
             op::AND_K => match known {
                 Some(a) => self.reduce(pc + 1, Some(a & insn.k))?,
