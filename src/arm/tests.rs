@@ -189,6 +189,16 @@ fn loads_below_a_stack_full_of_arguments() -> Test {
 }
 
 #[test]
+fn sees_an_exec_that_comes_before_the_tracer_waits_for_it() -> Test {
+    // Not certain to be that early, but some of so many are.
+    for _ in 0..100 {
+        let (_, text, report) = Init::shell("exec busybox mkdir /tmp/x", Boundary::Exec)?.go()?;
+        assert!(text.contains(WITNESS), "{text} {report}");
+    }
+    Ok(())
+}
+
+#[test]
 fn loads_before_the_capability_is_lost() -> Test {
     let (status, text, report) = Init::other_user(Boundary::BeforeCapabilityDrop)?.go()?;
     assert_eq!(status.code(), Some(1));

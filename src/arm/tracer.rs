@@ -67,6 +67,9 @@ enum Before {
 /// What to do with init to make it run on.
 #[derive(Clone, Copy, Debug)]
 enum Pending {
+    /// Nothing: it runs. To resume it all the same would be to miss a stop
+    /// that it has come to by now.
+    Wait,
     /// Resume it, with this signal if not 0.
     Signal(i32),
     /// Leave it in its group stop until that ends.
@@ -141,7 +144,7 @@ fn seize<'a>(
         init,
         proc,
         program: request.program.to_bytes(),
-        pending: Pending::Signal(0),
+        pending: Pending::Wait,
         stops: 0,
         loaded: false,
         took: Duration::ZERO,
@@ -161,7 +164,7 @@ impl Tracer<'_> {
             // the one asked for will follow.
             Stop::Signal(signal) => self.pending = Pending::Signal(signal),
             Stop::Group => self.pending = Pending::Group,
-            Stop::Trap => {}
+            Stop::Trap => self.pending = Pending::Signal(0),
             stop => return Err(Failure::Stray(stop, "a request to stop")),
         }
         Ok(())
@@ -440,6 +443,7 @@ impl Tracer<'_> {
     fn next(&mut self, how: Resume) -> Result<Stop> {
         loop {
             match std::mem::replace(&mut self.pending, Pending::Signal(0)) {
+                Pending::Wait => Ok(()),
                 Pending::Signal(signal) => self.tracee.resume(how, signal),
                 Pending::Group => self.tracee.listen(),
             }
