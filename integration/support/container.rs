@@ -89,7 +89,6 @@ pub enum Stage {
     Prestart,
     CreateRuntime,
     CreateContainer,
-    StartContainer,
 }
 
 impl Stage {
@@ -98,7 +97,6 @@ impl Stage {
             Self::Prestart => "prestart",
             Self::CreateRuntime => "createRuntime",
             Self::CreateContainer => "createContainer",
-            Self::StartContainer => "startContainer",
         }
     }
 }
