@@ -2,6 +2,7 @@
 //! is proven to mean the same, and the ways to get it onto a workload.
 #![deny(unsafe_code)]
 
+pub mod arm;
 pub mod bpf;
 pub mod bundle;
 pub mod cases;
@@ -9,10 +10,13 @@ pub mod compile;
 pub mod features;
 pub mod filter;
 pub mod input;
+pub mod load;
 pub mod plain;
+pub mod plan;
 pub mod policy;
 pub mod profile;
 pub mod prove;
+pub mod report;
 pub mod sys;
 pub mod syscalls;
 pub mod translate;

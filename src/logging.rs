@@ -106,7 +106,7 @@ fn to_file(file: File, level: LevelFilter) -> Logger {
 }
 
 /// Opens to append; a fifo that nobody reads is an error, not a wait.
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     OpenOptions::new()
         .append(true)

@@ -7,8 +7,8 @@
 use crate::policy::Arch;
 use nix::errno::Errno;
 use oci_spec::runtime::{
-    Arch as OciArch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
-    LinuxSyscall,
+    Arch as OciArch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
+    LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -38,11 +38,11 @@ pub struct KernelVersion {
 }
 
 impl FromStr for KernelVersion {
-    type Err = String;
+    type Err = Fault;
 
     /// Reads "4.8", "4.8.0" or a whole release such as "6.1.0-18-amd64".
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is no kernel version such as \"4.8\"");
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::Kernel(text.to_owned());
         let mut parts = text.splitn(3, '.');
         let major = parts
             .next()
@@ -62,19 +62,17 @@ impl FromStr for KernelVersion {
 #[non_exhaustive]
 pub enum Error {
     /// Not JSON, or not the shape of a profile.
-    #[error("{origin}: line {line}, column {column}: {message}")]
-    Syntax {
+    #[error("{origin}: line {line}: {fault}")]
+    Section {
         /// File name, for people.
         origin: String,
         /// Line, from 1.
         line: usize,
-        /// Column, from 1.
-        column: usize,
         /// What is wrong there.
-        message: String,
+        fault: Fault,
     },
     /// One rule is malformed.
-    #[error("{origin}: line {line}: rule {rule} (syscalls[{rule}]): {message}")]
+    #[error("{origin}: rule {rule} (line {line}): {fault}")]
     Rule {
         /// File name, for people.
         origin: String,
@@ -83,7 +81,7 @@ pub enum Error {
         /// Index in `syscalls[]`.
         rule: usize,
         /// What is wrong with it.
-        message: String,
+        fault: Fault,
     },
     /// A `config.json` without `linux.seccomp`.
     #[error("{origin}: there is no linux.seccomp section")]
@@ -91,6 +89,52 @@ pub enum Error {
         /// File name, for people.
         origin: String,
     },
+}
+
+/// What can be wrong with a profile's text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Not JSON, or a field of another type.
+    #[error("{0}")]
+    Json(String),
+    /// No action of the OCI spec.
+    #[error("unknown action {0:?}, such as SCMP_ACT_ALLOW or SCMP_ACT_ERRNO")]
+    Action(String),
+    /// No operator of the OCI spec.
+    #[error("unknown operator {0:?}, such as SCMP_CMP_EQ or SCMP_CMP_MASKED_EQ")]
+    Operator(String),
+    /// No architecture of the OCI spec.
+    #[error("unknown architecture {0:?}, such as SCMP_ARCH_X86_64")]
+    Architecture(String),
+    /// No flag of the OCI spec.
+    #[error("unknown flag {0:?}, such as SECCOMP_FILTER_FLAG_LOG")]
+    Flag(String),
+    /// No errno of this system.
+    #[error("unknown errno {0:?}, such as \"EPERM\"")]
+    Errno(String),
+    /// An errno given twice, by name and by number.
+    #[error("errno {name:?} is {by_name}, but errnoRet says {number}")]
+    ErrnoTwice {
+        /// As written.
+        name: String,
+        /// What that is.
+        by_name: u32,
+        /// The other one.
+        number: u32,
+    },
+    /// No kernel version.
+    #[error("{0:?} is no kernel version such as \"4.8\"")]
+    Kernel(String),
+    /// A condition that does not fit the spec's types.
+    #[error("invalid condition: {0}")]
+    Condition(String),
+    /// Two ways to say the same, both used.
+    #[error("both {0} and {1} are given: use one of them")]
+    Both(&'static str, &'static str),
+    /// A rule for nothing.
+    #[error("missing field `names`")]
+    NoNames,
 }
 
 /// A profile resolved to an OCI section.
@@ -117,6 +161,17 @@ pub struct Site {
 }
 
 impl Profile {
+    /// A section that was not read from a file: rules have no lines.
+    #[must_use]
+    pub fn from_section(section: LinuxSeccomp) -> Self {
+        Self {
+            section,
+            origin: "seccomp".to_owned(),
+            sites: Vec::new(),
+            unknown_keys: Vec::new(),
+        }
+    }
+
     /// Reads a profile in any of the three forms.
     ///
     /// # Errors
@@ -163,40 +218,40 @@ impl Profile {
     ) -> Result<Self, Error> {
         let reader = Reader { origin, text };
         let raw: RawSection = reader.read(section)?;
-        let bad = |message: String| reader.at(section, message);
-        let mut profile = Self {
-            section: LinuxSeccomp::default(),
-            origin: origin.to_owned(),
-            sites: Vec::new(),
-            unknown_keys: Vec::new(),
-        };
-        let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
-        let architectures = raw.architectures(target).map_err(bad)?;
+        let bad = |fault| reader.at(section, fault);
+        let mut profile = Self::from_section(LinuxSeccomp::default());
+        origin.clone_into(&mut profile.origin);
         let mut rules = Vec::new();
         for (rule, text) in raw.syscalls.iter().flatten().enumerate() {
             let line = reader.line(text.get());
-            let wrong = |message| Error::Rule {
+            let wrong = |fault| Error::Rule {
                 origin: origin.to_owned(),
                 line,
                 rule,
-                message,
+                fault,
             };
             let parsed: RawRule = serde_json::from_str(text.get())
-                .map_err(|e| wrong(relative(&e, reader.line(text.get()))))?;
+                .map_err(|e| wrong(Fault::Json(relative(&e, line))))?;
+            let unknown = parsed.unknown.keys().filter(|k| !is_comment(k));
             profile
                 .unknown_keys
-                .extend(parsed.unknown.keys().map(|k| (rule, k.clone())));
+                .extend(unknown.map(|k| (rule, k.clone())));
             if parsed.applies(target).map_err(wrong)? {
                 rules.push(parsed.into_oci().map_err(wrong)?);
                 profile.sites.push(Site { rule, line });
             }
         }
+        let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
+        let flags = raw
+            .flags
+            .as_ref()
+            .map(|f| f.iter().map(|f| flag(f)).collect());
         profile
             .section
-            .set_default_action(raw.default_action)
+            .set_default_action(action(&raw.default_action).map_err(bad)?)
             .set_default_errno_ret(default_errno.map_err(bad)?)
-            .set_architectures(architectures)
-            .set_flags(raw.flags)
+            .set_architectures(raw.architectures(target).map_err(bad)?)
+            .set_flags(flags.transpose().map_err(bad)?)
             .set_listener_path(raw.listener_path)
             .set_listener_metadata(raw.listener_metadata)
             .set_syscalls(Some(rules));
@@ -222,21 +277,19 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read<'de, T: Deserialize<'de>>(&self, part: &'de str) -> Result<T, Error> {
-        serde_json::from_str(part).map_err(|e| Error::Syntax {
+        serde_json::from_str(part).map_err(|e| Error::Section {
             origin: self.origin.to_owned(),
             line: self.line(part) + e.line().saturating_sub(1),
-            column: e.column(),
-            message: bare(&e),
+            fault: Fault::Json(bare(&e)),
         })
     }
 
     /// An error about a part of the text as a whole.
-    fn at(&self, part: &str, message: String) -> Error {
-        Error::Syntax {
+    fn at(&self, part: &str, fault: Fault) -> Error {
+        Error::Section {
             origin: self.origin.to_owned(),
             line: self.line(part),
-            column: 1,
-            message,
+            fault,
         }
     }
 
@@ -268,12 +321,12 @@ fn relative(e: &serde_json::Error, line: usize) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSection<'a> {
-    default_action: LinuxSeccompAction,
+    default_action: String,
     default_errno_ret: Option<u32>,
     default_errno: Option<String>,
-    architectures: Option<Vec<OciArch>>,
+    architectures: Option<Vec<String>>,
     arch_map: Option<Vec<ArchMap>>,
-    flags: Option<Vec<LinuxSeccompFilterFlag>>,
+    flags: Option<Vec<String>>,
     listener_path: Option<PathBuf>,
     listener_metadata: Option<String>,
     #[serde(borrow)]
@@ -283,29 +336,62 @@ struct RawSection<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ArchMap {
-    architecture: OciArch,
-    sub_architectures: Option<Vec<OciArch>>,
+    architecture: String,
+    sub_architectures: Option<Vec<String>>,
 }
 
 impl RawSection<'_> {
     /// docker takes the `archMap` entry of the machine it runs on.
-    fn architectures(&self, target: &Target) -> Result<Option<Vec<OciArch>>, String> {
-        let map = self.arch_map.iter().flatten().collect::<Vec<_>>();
-        let listed = self.architectures.clone().unwrap_or_default();
-        match (listed.is_empty(), map.is_empty()) {
-            (false, false) => {
-                Err("both architectures and archMap are given: use one of them".to_owned())
+    fn architectures(&self, target: &Target) -> Result<Option<Vec<OciArch>>, Fault> {
+        let listed = self.architectures.as_deref().unwrap_or_default();
+        let map = self.arch_map.as_deref().unwrap_or_default();
+        if !listed.is_empty() && !map.is_empty() {
+            return Err(Fault::Both("architectures", "archMap"));
+        }
+        let mut out = None;
+        for entry in map {
+            let own = architecture(&entry.architecture)?;
+            let subs = entry.sub_architectures.iter().flatten();
+            let subs = subs
+                .map(|a| architecture(a))
+                .collect::<Result<Vec<_>, _>>()?;
+            if own.to_string() == target.arch.oci_name() {
+                out = Some(std::iter::once(own).chain(subs).collect());
             }
-            (_, true) => Ok(self.architectures.clone()),
-            (true, false) => Ok(map
-                .into_iter()
-                .find(|m| m.architecture.to_string() == target.arch.oci_name())
-                .map(|m| {
-                    let subs = m.sub_architectures.iter().flatten().copied();
-                    std::iter::once(m.architecture).chain(subs).collect()
-                })),
+        }
+        match &self.architectures {
+            Some(listed) if map.is_empty() => listed
+                .iter()
+                .map(|a| architecture(a))
+                .collect::<Result<_, _>>()
+                .map(Some),
+            _ => Ok(out),
         }
     }
+}
+
+fn action(name: &str) -> Result<LinuxSeccompAction, Fault> {
+    name.parse().map_err(|_| Fault::Action(name.to_owned()))
+}
+
+fn operator(name: &str) -> Result<LinuxSeccompOperator, Fault> {
+    name.parse().map_err(|_| Fault::Operator(name.to_owned()))
+}
+
+fn architecture(name: &str) -> Result<OciArch, Fault> {
+    name.parse()
+        .map_err(|_| Fault::Architecture(name.to_owned()))
+}
+
+fn flag(name: &str) -> Result<LinuxSeccompFilterFlag, Fault> {
+    name.parse().map_err(|_| Fault::Flag(name.to_owned()))
+}
+
+/// Keys that people write remarks under.
+fn is_comment(key: &str) -> bool {
+    key.trim_start_matches(['_', '/', '$', '#'])
+        .starts_with("comment")
+        || key.starts_with("//")
 }
 
 #[derive(Deserialize)]
@@ -314,18 +400,25 @@ struct RawRule {
     #[serde(default, deserialize_with = "some")]
     names: Option<Vec<String>>,
     name: Option<String>,
-    action: LinuxSeccompAction,
+    action: String,
     errno_ret: Option<u32>,
     errno: Option<String>,
-    args: Option<Vec<LinuxSeccompArg>>,
+    args: Option<Vec<RawArg>>,
     #[serde(default)]
     includes: Option<Filter>,
     #[serde(default)]
     excludes: Option<Filter>,
-    #[serde(rename = "comment")]
-    _comment: Option<IgnoredAny>,
     #[serde(flatten)]
     unknown: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawArg {
+    index: usize,
+    value: u64,
+    value_two: Option<u64>,
+    op: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -349,7 +442,7 @@ fn some<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(
 impl RawRule {
     /// docker's reading: an exclude that matches anywhere drops the rule; an
     /// include must match in every member.
-    fn applies(&self, target: &Target) -> Result<bool, String> {
+    fn applies(&self, target: &Target) -> Result<bool, Fault> {
         let capable = |c: &String| target.capabilities.contains(c);
         if let Some(ex) = &self.excludes
             && (ex.caps.iter().flatten().any(capable)
@@ -367,28 +460,43 @@ impl RawRule {
             && inc.newer(target)?.unwrap_or(true))
     }
 
-    fn into_oci(self) -> Result<LinuxSyscall, String> {
-        let names = match (self.names, self.name) {
-            (Some(names), None) => names,
-            (names, Some(name)) if names.as_ref().is_none_or(Vec::is_empty) => vec![name],
-            (Some(_), Some(_)) => {
-                return Err("both name and names are given: use one of them".to_owned());
+    fn into_oci(self) -> Result<LinuxSyscall, Fault> {
+        let names = match (self.names, self.name.filter(|n| !n.is_empty())) {
+            (Some(names), Some(_)) if !names.is_empty() => {
+                return Err(Fault::Both("name", "names"));
             }
-            (None, None) => return Err("missing field `names`".to_owned()),
-            (None, Some(name)) => vec![name],
+            (_, Some(name)) => vec![name],
+            (Some(names), None) => names,
+            (None, None) => return Err(Fault::NoNames),
         };
+        let args = self
+            .args
+            .map(|args| args.iter().map(RawArg::to_oci).collect());
         let mut rule = LinuxSyscall::default();
         rule.set_names(names)
-            .set_action(self.action)
+            .set_action(action(&self.action)?)
             .set_errno_ret(errno_value(self.errno_ret, self.errno.as_deref())?)
-            .set_args(self.args);
+            .set_args(args.transpose()?);
         Ok(rule)
+    }
+}
+
+impl RawArg {
+    fn to_oci(&self) -> Result<LinuxSeccompArg, Fault> {
+        let mut arg = LinuxSeccompArgBuilder::default()
+            .index(self.index)
+            .value(self.value)
+            .op(operator(&self.op)?);
+        if let Some(two) = self.value_two {
+            arg = arg.value_two(two);
+        }
+        arg.build().map_err(|e| Fault::Condition(e.to_string()))
     }
 }
 
 impl Filter {
     /// Whether the kernel is at least `minKernel`; `None` where that is absent.
-    fn newer(&self, target: &Target) -> Result<Option<bool>, String> {
+    fn newer(&self, target: &Target) -> Result<Option<bool>, Fault> {
         let min = self.min_kernel.as_deref().map(str::parse::<KernelVersion>);
         Ok(min.transpose()?.map(|min| target.kernel >= min))
     }
@@ -412,7 +520,7 @@ fn is_arch(name: &str, arch: Arch) -> bool {
 }
 
 /// An errno given as a number, by name, or both alike.
-fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, String> {
+fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, Fault> {
     let Some(name) = name.filter(|n| !n.is_empty()) else {
         return Ok(number);
     };
@@ -421,12 +529,14 @@ fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, S
         Err(_) => (1..=133)
             .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
             .map(i32::cast_unsigned)
-            .ok_or_else(|| format!("unknown errno \"{name}\""))?,
+            .ok_or_else(|| Fault::Errno(name.to_owned()))?,
     };
     match number {
-        Some(n) if n != by_name => Err(format!(
-            "errno \"{name}\" is {by_name}, but errnoRet says {n}"
-        )),
+        Some(number) if number != by_name => Err(Fault::ErrnoTwice {
+            name: name.to_owned(),
+            by_name,
+            number,
+        }),
         _ => Ok(Some(by_name)),
     }
 }

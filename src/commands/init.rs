@@ -11,12 +11,13 @@ use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
+use oci_seccomp::bundle::Config;
 use oci_seccomp::policy::{Action, Flags};
 use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
 use oci_seccomp::sys::seccomp::no_new_privs;
 use oci_seccomp::{features, input};
 
-use super::Failure;
+use super::{Failure, source};
 use crate::cli::{InitArgs, InitSource, TranslateArgs};
 
 /// Nothing was started, and it is not the command's fault.
@@ -117,8 +118,23 @@ fn filter(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Pro
 }
 
 /// Compiles a profile.
-fn compile(_source: &InitSource, _translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
-    bail!("this build cannot compile a profile")
+fn compile(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
+    let filter = match (&source.profile, &source.config) {
+        (Some(path), _) => source::from_regular_file(path, None, translate)?,
+        (None, Some(path)) => {
+            let config = Config::read(path)?;
+            let filter = source::from_config(&config, translate)?;
+            filter.with_context(|| format!("{} has no linux.seccomp section", path.display()))?
+        }
+        (None, None) => bail!("no profile is given"),
+    };
+    let policy = &filter.translation.policy;
+    if policy.listener.is_some() {
+        bail!(
+            "the profile has rules with SCMP_ACT_NOTIFY, and this process has nobody to hand the listener to"
+        );
+    }
+    Ok((filter.program, policy.flags))
 }
 
 /// The kernel's own condition for a filter.

@@ -5,13 +5,16 @@ mod dry_run;
 mod features;
 mod hook;
 mod init;
+mod source;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use log::LevelFilter;
 
-use crate::cli::Command;
+use oci_seccomp::report::Report;
+
+use crate::cli::{Command, Format};
 use crate::logging;
 
 /// A failed command: why, and the exit status that says so.
@@ -37,15 +40,16 @@ impl Failure {
 pub fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Hook(args) => logging::start(LevelFilter::Info, args.log.as_deref())
-            .and_then(|()| hook::run(args))
+            .and_then(|()| hook::run(&args))
             .map_err(Failure::with_status(1)),
         Command::Init(args) => {
             logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(125))?;
             match init::run(args)? {}
         }
-        Command::DryRun(args) => logging::start(LevelFilter::Warn, None)
-            .and_then(|()| dry_run::run(args))
-            .map_err(Failure::with_status(2)),
+        Command::DryRun(args) => {
+            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            dry_run::run(&args)
+        }
         Command::Features(args) => logging::start(LevelFilter::Warn, None)
             .and_then(|()| features::run(&args))
             .map_err(Failure::with_status(2)),
@@ -61,5 +65,13 @@ fn print(text: &str) -> anyhow::Result<()> {
             Err(anyhow::Error::new(e).context("cannot write to standard output"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Prints a report in the form asked for.
+fn print_report(report: &Report, format: Format, verbose: bool) -> anyhow::Result<()> {
+    match format {
+        Format::Text => print(&report.to_text(verbose)),
+        Format::Json => print(&report.to_json()?),
     }
 }

@@ -2,4 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod exec;
+pub(crate) mod process;
+pub(crate) mod procfs;
+pub(crate) mod ptrace;
 pub mod seccomp;

@@ -1,0 +1,245 @@
+//! Arming: making sure that a container's init gets the filter.
+//!
+//! A hook is a separate process, and a filter that it loads on itself dies
+//! with it. So [`arm`] leaves a tracer behind. It seizes init by ptrace(2),
+//! makes it load the filter at the [`Boundary`], reads the loaded program
+//! back, and ends when the workload is about to run its first instruction.
+//!
+//! # Fail closed
+//! Init is seized with PTRACE_O_EXITKILL: whatever ends the tracer (an error,
+//! a panic, SIGKILL) ends init, until the exec has been seen with the filter
+//! in place. That also covers a hook that is killed before it has answered.
+//! If a thread of init that is not traced execs, the kernel first kills the
+//! one that is; the tracer sees that and ends init before the exec goes on.
+//!
+//! # What the tracer is
+//! A daemon of a few hundred kilobytes in its own session, without inherited
+//! descriptors or signals. Where it is killed with its control group, so is
+//! init. In a createContainer hook it is a child of the container's first
+//! process, which then has a child to reap that it did not start; a
+//! createRuntime hook leaves no such trace.
+//!
+//! # Requirements
+//! Linux 5.9 on x86_64; CAP_SYS_PTRACE over init, or the same user and a
+//! dumpable init. To read the filter back: CAP_SYS_ADMIN in the initial user
+//! namespace, or a mounted proc(5) that shows init.
+#![forbid(unsafe_code)]
+
+mod regs;
+mod tracer;
+mod watch;
+
+use std::fs::{File, read_to_string};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getpid, getppid};
+
+use crate::bpf::Program;
+use crate::policy::Flags;
+use crate::sys::process::{self, PidFd};
+use crate::sys::procfs::Proc;
+
+/// When init gets the filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// When it execs the workload. No call of the runtime is filtered. For a
+    /// workload with no_new_privs, or with CAP_SYS_ADMIN after the exec: any
+    /// other is not permitted to load a filter and is killed here.
+    Exec,
+    /// Just before init gives up CAP_SYS_ADMIN: at the capset(2), the
+    /// setuid(2) or the like, or the filter of its own that comes first. The
+    /// profile must allow what the runtime calls from there to the exec. If
+    /// nothing of the kind comes, as [`Boundary::Exec`].
+    BeforeCapabilityDrop,
+}
+
+/// What to arm, and with what.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Container init, as the caller's own pid namespace numbers it.
+    pub init: Pid,
+    /// The filter.
+    pub program: &'a Program,
+    /// Flags for seccomp(2). TSYNC is left out: at the exec init has one
+    /// thread, and before it only the thread that execs counts.
+    pub flags: Flags,
+    /// When to load it.
+    pub boundary: Boundary,
+    /// Takes one line with the outcome, long after the hook has returned. No
+    /// pipe or socket on which the runtime awaits the end of the hook.
+    pub report: Option<BorrowedFd<'a>>,
+}
+
+/// Why init is not armed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The number cannot be that of a container's init.
+    #[error("process {pid} cannot be the container's init: {why}")]
+    NotInit {
+        /// The number.
+        pid: Pid,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No descriptor for init.
+    #[error("failed to open process {pid}, the container's init (pidfd_open needs Linux 5.3)")]
+    Open {
+        /// Its number.
+        pid: Pid,
+        /// From pidfd_open(2).
+        source: Errno,
+    },
+    /// The tracer was not started.
+    #[error("failed to start the tracer")]
+    Start(#[source] Errno),
+    /// The tracer did not become a daemon.
+    #[error("failed to detach the tracer from the hook (close_range needs Linux 5.9)")]
+    Detach(#[source] Errno),
+    /// Init could not be traced.
+    #[error("failed to trace process {pid}, the container's init: {hint}")]
+    Seize {
+        /// Its number.
+        pid: Pid,
+        /// The likely reason and what to do.
+        hint: String,
+        /// From ptrace(2).
+        source: Errno,
+    },
+    /// Another process was seized, or init has ended.
+    #[error("process {pid}, the container's init, ended while it was being armed")]
+    Gone {
+        /// Its number.
+        pid: Pid,
+    },
+    /// The tracer ended without an answer.
+    #[error("the tracer ended before it had seized process {pid}")]
+    NoAnswer {
+        /// Number of init.
+        pid: Pid,
+    },
+}
+
+/// Arms init: starts the tracer and returns once it has seized init. The
+/// hook may exit 0 then.
+///
+/// The caller has one thread (the tracer is forked), and has made sure that
+/// `init` is the container's: the state's `pid` in the runtime's namespace,
+/// the parent process in the container's.
+///
+/// # Errors
+/// [`Error`]; init then either is not traced or is being killed, and the
+/// hook has to fail.
+pub fn arm(request: &Request<'_>) -> Result<(), Error> {
+    let pid = request.init;
+    check(pid)?;
+    // Before the seizing: what this descriptor means cannot change.
+    let init = PidFd::open(pid).map_err(|source| Error::Open { pid, source })?;
+    let (reader, writer) = process::pipe().map_err(Error::Start)?;
+    let report = match request.report {
+        Some(fd) => Some(process::lift(fd).map_err(Error::Start)?),
+        None => None,
+    };
+    process::spawn_orphan(|| {
+        tracer::run(request, &init, &writer, report.as_ref().map(AsFd::as_fd));
+    })
+    .map_err(Error::Start)?;
+    drop(writer);
+    match answer(reader) {
+        None => Err(Error::NoAnswer { pid }),
+        Some(Answer::Seized) => Ok(()),
+        Some(Answer::Detach(errno)) => Err(Error::Detach(errno)),
+        Some(Answer::Gone) => Err(Error::Gone { pid }),
+        Some(Answer::Seize(source)) => Err(Error::Seize {
+            pid,
+            hint: hint(&init, source),
+            source,
+        }),
+    }
+}
+
+/// Refuses numbers that a wrong or hostile state might carry.
+fn check(pid: Pid) -> Result<(), Error> {
+    let why = if pid.as_raw() <= 0 {
+        "it is no process's number (in a container-side hook, init is the parent process)"
+    } else if pid == getpid() {
+        "it is this process"
+    } else if pid.as_raw() == 1 && getppid() != pid {
+        "it is the first process of this pid namespace, and not what has started the hook"
+    } else {
+        return Ok(());
+    };
+    Err(Error::NotInit { pid, why })
+}
+
+/// What the tracer tells the hook, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Seized,
+    Detach(Errno),
+    Seize(Errno),
+    Gone,
+}
+
+impl Answer {
+    fn to_bytes(self) -> [u8; 5] {
+        let (tag, errno) = match self {
+            Self::Seized => (b'+', 0),
+            Self::Detach(errno) => (b'd', errno as i32),
+            Self::Seize(errno) => (b's', errno as i32),
+            Self::Gone => (b'g', 0),
+        };
+        let [a, b, c, d] = errno.to_ne_bytes();
+        [tag, a, b, c, d]
+    }
+
+    fn from_bytes([tag, errno @ ..]: [u8; 5]) -> Option<Self> {
+        let errno = Errno::from_raw(i32::from_ne_bytes(errno));
+        match tag {
+            b'+' => Some(Self::Seized),
+            b'd' => Some(Self::Detach(errno)),
+            b's' => Some(Self::Seize(errno)),
+            b'g' => Some(Self::Gone),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the answer; `None` when the tracer has ended without one.
+fn answer(reader: OwnedFd) -> Option<Answer> {
+    let mut bytes = [0; 5];
+    File::from(reader).read_exact(&mut bytes).ok()?;
+    Answer::from_bytes(bytes)
+}
+
+/// The likely reason why init cannot be traced.
+fn hint(init: &PidFd, errno: Errno) -> String {
+    if errno != Errno::EPERM {
+        return "ptrace(PTRACE_SEIZE) was refused".into();
+    }
+    if let Some(tracer) = Proc::open().ok().and_then(|proc| proc.tracer(init)) {
+        return format!("process {tracer} traces it already");
+    }
+    let scope = read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    if scope.trim() == "3" {
+        return "kernel.yama.ptrace_scope is 3: no process may trace another until the next boot"
+            .into();
+    }
+    match caps::has_cap(
+        None,
+        caps::CapSet::Effective,
+        caps::Capability::CAP_SYS_PTRACE,
+    ) {
+        Ok(true) => "CAP_SYS_PTRACE is there, but not over init's user namespace, or a security \
+                     module forbids it"
+            .into(),
+        _ => "CAP_SYS_PTRACE is missing: arm from a createRuntime or createContainer hook, \
+              where the runtime's capabilities are still there"
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

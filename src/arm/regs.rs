@@ -1,0 +1,136 @@
+//! How a system call looks in the registers of x86_64, which runs programs of
+//! two widths.
+#![forbid(unsafe_code)]
+
+use libc::user_regs_struct as Raw;
+
+use crate::policy::Arch;
+
+/// Bytes of the instruction that enters the kernel: `syscall`, `int $0x80`.
+const INSTRUCTION_LEN: u64 = 2;
+/// Code segment of a 32-bit program (`__USER32_CS`); Xen sets higher bits.
+const CS_32: u64 = 0x23;
+
+/// The machine a program runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abi {
+    /// `syscall`
+    X86_64,
+    /// `int $0x80`
+    I386,
+}
+
+/// A system call to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Its number.
+    pub nr: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+impl Abi {
+    /// What a program with these registers runs on.
+    pub fn of(registers: &Raw) -> Self {
+        if registers.cs & 0xff == CS_32 {
+            Self::I386
+        } else {
+            Self::X86_64
+        }
+    }
+
+    /// As filters and ptrace(2) name it.
+    pub const fn audit(self) -> u32 {
+        match self {
+            Self::X86_64 => Arch::X86_64.audit(),
+            Self::I386 => Arch::X86.audit(),
+        }
+    }
+
+    /// Its instruction for a system call.
+    pub const fn instruction(self) -> [u8; INSTRUCTION_LEN as usize] {
+        match self {
+            Self::X86_64 => [0x0f, 0x05],
+            Self::I386 => [0xcd, 0x80],
+        }
+    }
+
+    /// Number of seccomp(2).
+    pub const fn seccomp(self) -> u64 {
+        match self {
+            Self::X86_64 => 317,
+            Self::I386 => 354,
+        }
+    }
+
+    /// Where memory below the stack pointer is nobody's (the red zone).
+    pub const fn below_stack(self, registers: &Raw) -> u64 {
+        match self {
+            Self::X86_64 => registers.rsp.saturating_sub(128),
+            Self::I386 => registers.rsp,
+        }
+    }
+
+    /// `struct sock_fprog` for a program that lies at `address`.
+    pub fn sock_fprog(self, instructions: u16, address: u64) -> Vec<u8> {
+        let mut out = instructions.to_ne_bytes().to_vec();
+        match self {
+            Self::X86_64 => {
+                out.extend([0; 6]);
+                out.extend(address.to_ne_bytes());
+            }
+            Self::I386 => {
+                out.extend([0; 2]);
+                out.extend((address as u32).to_ne_bytes());
+            }
+        }
+        out
+    }
+
+    /// What a call returned, at its exit.
+    pub const fn result(self, registers: &Raw) -> i64 {
+        match self {
+            Self::X86_64 => registers.rax as i64,
+            Self::I386 => registers.rax as i32 as i64,
+        }
+    }
+
+    /// Registers that make `call` with the instruction at `ip`.
+    pub fn at(self, mut registers: Raw, ip: u64, call: Call) -> Raw {
+        registers.rip = ip;
+        registers.rax = call.nr;
+        // No system call is under way that the kernel might restart.
+        registers.orig_rax = u64::MAX;
+        self.set_arguments(&mut registers, call.args);
+        registers
+    }
+
+    fn set_arguments(self, r: &mut Raw, args: [u64; 6]) {
+        match self {
+            Self::X86_64 => [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = args,
+            Self::I386 => [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp] = args,
+        }
+    }
+}
+
+/// Registers at the entry of a call that enter another one in its place.
+pub fn replaced(entry: Raw, call: Call) -> Raw {
+    let mut registers = entry;
+    registers.orig_rax = call.nr;
+    Abi::X86_64.set_arguments(&mut registers, call.args);
+    registers
+}
+
+/// Registers that make `call` with the instruction that led to `entry`.
+pub fn again_with(entry: Raw, call: Call) -> Raw {
+    Abi::X86_64.at(entry, entry.rip.wrapping_sub(INSTRUCTION_LEN), call)
+}
+
+/// Registers that make the call of `entry` once more.
+pub fn again(entry: Raw) -> Raw {
+    let mut registers = entry;
+    registers.rip = entry.rip.wrapping_sub(INSTRUCTION_LEN);
+    registers.rax = entry.orig_rax;
+    registers.orig_rax = u64::MAX;
+    registers
+}

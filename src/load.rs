@@ -1,0 +1,73 @@
+//! Loads a profile onto the calling process.
+#![forbid(unsafe_code)]
+
+use crate::filter::{self, Filter, Options};
+use crate::profile::Profile;
+use crate::sys::seccomp;
+use crate::translate::Finding;
+use nix::errno::Errno;
+use oci_spec::runtime::LinuxSeccomp;
+
+pub use crate::features::is_enabled;
+
+/// Why nothing was loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no section.
+    #[error("there is no seccomp section to apply")]
+    Missing,
+    /// The section is no valid profile; [`filter::Error::Invalid`] names the
+    /// rule and the [`crate::translate::Fault`].
+    #[error(transparent)]
+    Filter(#[from] filter::Error),
+    /// A listener would have to be handed over, which takes another process.
+    #[error("SCMP_ACT_NOTIFY needs another process to hand the listener over")]
+    Notify,
+    /// The kernel refused the filter.
+    #[error("the kernel refused the filter: {}", hint(*.0))]
+    Load(#[source] Errno),
+}
+
+/// Loads a section onto the calling thread; with TSYNC, onto the whole
+/// process. It cannot be taken off again. `no_new_privs` is left as it is:
+/// the caller sets it, or has CAP_SYS_ADMIN.
+///
+/// What was found beside the way comes back: a call that nobody knows is
+/// skipped, and is such a finding.
+///
+/// # Errors
+/// [`Error`]; nothing is loaded then.
+///
+/// ```no_run
+/// let section: oci_spec::runtime::LinuxSeccomp = serde_json::from_str(
+///     r#"{"defaultAction": "SCMP_ACT_ALLOW",
+///         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#,
+/// )?;
+/// nix::sys::prctl::set_no_new_privs()?;
+/// oci_seccomp::load::apply(&section)?;
+/// assert!(std::fs::create_dir("/tmp/denied").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn apply<'a>(section: impl Into<Option<&'a LinuxSeccomp>>) -> Result<Vec<Finding>, Error> {
+    let section = section.into().ok_or(Error::Missing)?;
+    let filter = Filter::new(Profile::from_section(section.clone()), Options::default())?;
+    if filter.translation.policy.listener.is_some() {
+        return Err(Error::Notify);
+    }
+    seccomp::set_filter(&filter.program, filter.translation.policy.flags, false)
+        .map_err(Error::Load)?;
+    Ok(filter.translation.findings)
+}
+
+/// What an errno of `SECCOMP_SET_MODE_FILTER` most often means.
+fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EACCES => "set no_new_privs first, or run with CAP_SYS_ADMIN",
+        Errno::EINVAL => "it does not know a flag or an action of the profile",
+        Errno::ESRCH => "TSYNC, and another thread has filters of its own",
+        Errno::ENOSYS => "it has no seccomp(2)",
+        Errno::ENOMEM => "too many filters on this process",
+        _ => "see seccomp(2)",
+    }
+}

@@ -1,0 +1,112 @@
+//! When a bundle's workload gets its filter, and why then.
+#![forbid(unsafe_code)]
+
+use crate::arm::Boundary;
+use crate::bundle::{CapabilitySet, Process};
+use caps::Capability;
+
+/// When to load, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// When.
+    pub boundary: Boundary,
+    /// Why, for people.
+    pub reason: &'static str,
+}
+
+impl Plan {
+    /// Decides for a workload: loading takes no_new_privs or CAP_SYS_ADMIN
+    /// (seccomp(2)), and the later it happens the less of the runtime's own
+    /// work is filtered. A wrong "at the exec" costs the container's start,
+    /// never its filter: the kernel refuses the load then, and init is killed.
+    #[must_use]
+    pub fn for_process(process: Option<&Process>) -> Self {
+        let (boundary, reason) = match process {
+            Some(p) if p.no_new_privileges => (Boundary::Exec, "noNewPrivileges is set"),
+            Some(p) if keeps_sys_admin(p) => {
+                (Boundary::Exec, "the workload itself has CAP_SYS_ADMIN")
+            }
+            _ => (
+                Boundary::BeforeCapabilityDrop,
+                "noNewPrivileges is not set and the workload has no CAP_SYS_ADMIN: \
+                 later the kernel would refuse the filter",
+            ),
+        };
+        Self { boundary, reason }
+    }
+
+    /// The boundary in words.
+    #[must_use]
+    pub const fn when(&self) -> &'static str {
+        match self.boundary {
+            Boundary::Exec => "at the exec of the workload",
+            Boundary::BeforeCapabilityDrop => "before the runtime drops CAP_SYS_ADMIN",
+        }
+    }
+
+    /// What the profile has to allow besides what the workload calls.
+    #[must_use]
+    pub const fn also_filtered(&self) -> &'static str {
+        match self.boundary {
+            Boundary::Exec => "nothing of the runtime's own",
+            Boundary::BeforeCapabilityDrop => {
+                "what the runtime calls from there on (capset, setuid, execve and others)"
+            }
+        }
+    }
+}
+
+/// Whether CAP_SYS_ADMIN is effective after the exec: root regains its
+/// bounding set, any other user keeps its ambient set (capabilities(7)).
+fn keeps_sys_admin(process: &Process) -> bool {
+    let admin = |set: &CapabilitySet| set.known.contains(&Capability::CAP_SYS_ADMIN);
+    process.capabilities.as_ref().is_some_and(|c| {
+        admin(&c.bounding) && admin(&c.permitted) && (process.uid == 0 || admin(&c.ambient))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Capabilities;
+
+    fn process(nnp: bool, uid: u32, ambient: bool, bounding: bool) -> Process {
+        let set = |on: bool| CapabilitySet {
+            known: on
+                .then_some(Capability::CAP_SYS_ADMIN)
+                .into_iter()
+                .collect(),
+            unknown: Vec::new(),
+        };
+        Process {
+            no_new_privileges: nnp,
+            args: vec!["true".into()],
+            uid,
+            gid: uid,
+            capabilities: Some(Capabilities {
+                bounding: set(bounding),
+                permitted: set(true),
+                ambient: set(ambient),
+                ..Capabilities::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn waits_for_the_exec_where_the_kernel_will_still_take_the_filter() {
+        let boundary = |p: &Process| Plan::for_process(Some(p)).boundary;
+        assert_eq!(boundary(&process(true, 1000, false, false)), Boundary::Exec);
+        assert_eq!(boundary(&process(false, 0, false, true)), Boundary::Exec);
+        assert_eq!(boundary(&process(false, 1000, true, true)), Boundary::Exec);
+        for (uid, ambient, bounding) in
+            [(0, false, false), (1000, false, true), (1000, true, false)]
+        {
+            let p = process(false, uid, ambient, bounding);
+            assert_eq!(boundary(&p), Boundary::BeforeCapabilityDrop);
+        }
+        assert_eq!(
+            Plan::for_process(None).boundary,
+            Boundary::BeforeCapabilityDrop
+        );
+    }
+}

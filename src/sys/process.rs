@@ -1,0 +1,213 @@
+//! Processes by descriptor, and a daemon that holds nothing of its parent's.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{
+    ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid,
+};
+
+/// A process, pinned: the descriptor never comes to mean another one.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// pidfd_open(2), Linux 5.3. The descriptor is close-on-exec and no
+    /// standard one.
+    ///
+    /// # Errors
+    /// ESRCH without such a process; EINVAL or ENOENT where the number is that
+    /// of a thread.
+    pub fn open(pid: Pid) -> nix::Result<Self> {
+        // SAFETY: pidfd_open takes two integers and touches no memory.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the kernel has just made this descriptor and nobody else
+        // knows of it.
+        lift(unsafe { OwnedFd::from_raw_fd(fd) }).map(Self)
+    }
+
+    /// Whether the process still runs: then its number is still its own.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn is_alive(&self) -> nix::Result<bool> {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        Ok(poll(&mut fds, PollTimeout::ZERO)? == 0)
+    }
+
+    /// Sends SIGKILL. A pid namespace's init ignores it when it comes from
+    /// within that namespace.
+    ///
+    /// # Errors
+    /// ESRCH, EPERM.
+    pub fn kill(&self) -> nix::Result<()> {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the descriptor is open, and a null siginfo is what
+        // pidfd_send_signal(2) defines as "as kill(2) does".
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                libc::SIGKILL,
+                no_info,
+                0,
+            )
+        };
+        Errno::result(sent).map(drop)
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A pipe whose ends are close-on-exec and no standard descriptors, so that
+/// [`isolate`] can keep them.
+///
+/// # Errors
+/// Those of pipe2(2).
+pub fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok((reader, lift(&writer)?))
+}
+
+/// A duplicate that is close-on-exec and no standard descriptor.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn lift(fd: impl AsFd) -> nix::Result<OwnedFd> {
+    let fd = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows
+    // of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs `body` in a process that is no child of this one: two forks, so that
+/// whoever reaps orphans reaps it, and in a session of its own.
+///
+/// The new process ends with `body`, also when that panics, and runs no
+/// destructor of this one's.
+///
+/// The caller has one thread. With more, `body` would find the locks of the
+/// others as they were at the fork.
+///
+/// # Errors
+/// Those of fork(2), setsid(2) and waitpid(2).
+pub fn spawn_orphan(body: impl FnOnce()) -> nix::Result<()> {
+    // SAFETY: the caller has one thread, so the child may do all that the
+    // parent may.
+    let forked = unsafe { fork() }?;
+    match forked {
+        ForkResult::Parent { child } => match wait(child)? {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            WaitStatus::Exited(_, errno) => Err(Errno::from_raw(errno)),
+            _ => Err(Errno::ECHILD),
+        },
+        ForkResult::Child => {
+            let ended = setsid().and_then(|_| {
+                // SAFETY: the child of a fork has one thread.
+                unsafe { fork() }
+            });
+            match ended {
+                Ok(ForkResult::Child) => {
+                    // A panic must not unwind into the parent's frames.
+                    let panicked = catch_unwind(AssertUnwindSafe(body)).is_err();
+                    exit_now(i32::from(panicked))
+                }
+                Ok(ForkResult::Parent { .. }) => exit_now(0),
+                Err(errno) => exit_now(errno as i32),
+            }
+        }
+    }
+}
+
+/// Ends the process at once, without destructors or handlers of the parent's.
+fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit runs no code of this program.
+    unsafe { libc::_exit(code) }
+}
+
+/// waitpid(2), again after a signal.
+fn wait(child: Pid) -> nix::Result<WaitStatus> {
+    loop {
+        match waitpid(child, None) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Cuts this process off from whoever forked it: no signal but SIGKILL and
+/// SIGSTOP reaches it, it holds no descriptor but those in `keep`, and no
+/// folder.
+///
+/// It is also made undumpable. That hides `/proc/PID/exe` from a container
+/// that it shares a pid namespace with: through that link a container could
+/// overwrite the host's binary (as in CVE-2019-5736).
+///
+/// # Errors
+/// EBADF for a standard descriptor in `keep` ([`lift`] it first), ENOSYS
+/// before Linux 5.9, and those of the calls themselves.
+pub fn isolate(name: &std::ffi::CStr, keep: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    prctl::set_dumpable(false)?;
+    prctl::set_name(name)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    // An ignored SIGCHLD, which an exec hands on, makes wait(2) forget.
+    // SAFETY: the default disposition is no code, so nothing can be run by it.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
+    chdir("/")?;
+    let mut kept: Vec<u32> = Vec::with_capacity(keep.len());
+    for fd in keep {
+        match u32::try_from(fd.as_raw_fd()) {
+            Ok(fd) if fd > 2 => kept.push(fd),
+            _ => return Err(Errno::EBADF),
+        }
+    }
+    kept.sort_unstable();
+    silence_standard_descriptors();
+    close_all_but(&kept)
+}
+
+/// Puts 0 to 2 on /dev/null, or closes them where there is none.
+fn silence_standard_descriptors() {
+    let silenced = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(|null| lift(&null))
+        .and_then(|null| {
+            dup2_stdin(&null)?;
+            dup2_stdout(&null)?;
+            dup2_stderr(&null)
+        });
+    if silenced.is_err() {
+        // Whatever is opened next may take their numbers: nothing prints.
+        let _ = close_range(0, 2);
+    }
+}
+
+/// Closes every descriptor from 3 on that is not in `kept`, which is sorted.
+fn close_all_but(kept: &[u32]) -> nix::Result<()> {
+    let mut first = 3;
+    for &fd in kept {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+/// close_range(2).
+fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: nothing in this process uses these descriptors again: it was
+    // forked to run one function, which ends in _exit and holds none of them.
+    Errno::result(unsafe { libc::close_range(first, last, 0) }).map(drop)
+}
