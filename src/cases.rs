@@ -97,6 +97,8 @@ pub enum Error {
 /// A case that did not get its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// Where the call was made.
+    pub arch: Arch,
     /// The call as it was made.
     pub call: Call,
     /// What the case asks for.
@@ -105,6 +107,14 @@ pub struct Failure {
     pub meant: Verdict,
     /// What the program says.
     pub got: Action,
+}
+
+impl Failure {
+    /// The call for people.
+    #[must_use]
+    pub fn describe_call(&self) -> String {
+        syscalls::describe(Some(self.arch), &self.call)
+    }
 }
 
 impl Case {
@@ -139,6 +149,7 @@ impl Case {
             let got = Action::from_ret(program.run(&call).0);
             if meant.action != expected || got != expected {
                 return Ok(Outcome::Failed(Failure {
+                    arch,
                     call,
                     expected,
                     meant,

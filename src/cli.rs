@@ -51,6 +51,26 @@ pub enum Command {
     /// not be read.
     #[command(long_flag = "dry-run", after_help = DRY_RUN_EXAMPLES)]
     DryRun(DryRunArgs),
+    /// Write a profile's program: for bubblewrap, for crun, for C, or to read
+    ///
+    /// The program was proven to mean what the profile says. The status is 0,
+    /// or 1 if the profile is refused, 2 if a file cannot be read or written.
+    #[command(after_help = COMPILE_EXAMPLES)]
+    Compile(CompileArgs),
+    /// Print the OCI section that a profile stands for
+    ///
+    /// docker's and containers' profiles say which rules are for which
+    /// capabilities, architectures and kernels; the OCI section has only
+    /// those that apply.
+    #[command(after_help = RESOLVE_EXAMPLES)]
+    Resolve(ResolveArgs),
+    /// Run unit tests for profiles
+    ///
+    /// Each case is a call with the verdict it must get, and is run through
+    /// the compiled program and through the reference. The status is 0 if all
+    /// passed, 1 if one failed, 2 if a file could not be used.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
     /// Say what this kernel, this libseccomp and this process can do
     ///
     /// The status is 0 if filters can be loaded here, 1 if not.
@@ -77,6 +97,28 @@ Examples:
   oci-seccomp dry-run seccomp.json
   oci-seccomp --dry-run /run/bundle/config.json --format json
   jq .linux.seccomp config.json | oci-seccomp dry-run -";
+
+const COMPILE_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp compile seccomp.json -o filter.bpf
+  bwrap --seccomp 3 --ro-bind / / true 3< <(oci-seccomp compile seccomp.json)
+  oci-seccomp compile bundle --format pfc | less
+  podman run --annotation run.oci.seccomp_bpf_data=$(oci-seccomp compile seccomp.json --format base64) …";
+
+const RESOLVE_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp resolve /usr/share/containers/seccomp.json
+  oci-seccomp resolve default.json --caps CAP_SYS_ADMIN,CAP_NET_ADMIN --kernel 5.10
+  oci-seccomp resolve default.json --caps all --arch aarch64";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp test cases/*.json
+  oci-seccomp test --enosys off --format json cases.json
+
+A file of cases:
+  {\"profile\": \"seccomp.json\", \"cases\": [
+    {\"arch\": \"x86_64\", \"syscall\": \"mkdir\", \"args\": [null, 448], \"expect\": \"ERRNO(77)\"}]}";
 
 const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -142,7 +184,7 @@ pub struct InitSource {
 /// `dry-run`
 #[derive(Debug, Args)]
 pub struct DryRunArgs {
-    /// A profile or a config.json; - is standard input
+    /// A bundle, a config.json or a profile; - is standard input
     pub source: PathBuf,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
@@ -150,6 +192,66 @@ pub struct DryRunArgs {
     /// Say it at length
     #[arg(short, long)]
     pub verbose: bool,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `compile`
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    /// A bundle, a config.json or a profile; - is standard input
+    pub source: PathBuf,
+    /// Where to write to; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ProgramFormat,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// What `compile` writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgramFormat {
+    /// struct sock_filter in the machine's byte order, as bwrap --seccomp takes it
+    #[default]
+    Raw,
+    /// The same as base64, for crun's annotation run.oci.seccomp_bpf_data
+    Base64,
+    /// An array of struct sock_filter
+    C,
+    /// One instruction a line, with labels and names
+    Pfc,
+}
+
+/// `resolve`
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// A bundle, a config.json or a profile; - is standard input
+    pub source: PathBuf,
+    /// The workload's bounding capabilities, or "all"; without it, those of the bundle, or none
+    #[arg(long, value_name = "CAP,…", value_delimiter = ',')]
+    pub caps: Option<Vec<String>>,
+    /// The architecture; without it, this machine's
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// The kernel's version; without it, this machine's
+    #[arg(long, value_name = "VERSION")]
+    pub kernel: Option<String>,
+}
+
+/// `test`
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Files of cases; - is standard input
+    #[arg(required = true, value_name = "CASES")]
+    pub files: Vec<PathBuf>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
     /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,

@@ -186,6 +186,8 @@ impl Profile {
             oci_version: Option<&'a RawValue>,
             #[serde(borrow, default)]
             linux: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            seccomp: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
         struct Linux<'a> {
@@ -194,15 +196,23 @@ impl Profile {
         }
         let reader = Reader { origin, text };
         let top: Top = reader.read(text)?;
-        if top.default_action.is_none() && (top.oci_version.is_some() || top.linux.is_some()) {
-            let no_section = || Error::NoSection {
-                origin: origin.to_owned(),
-            };
-            let linux: Option<Linux> = reader.read(top.linux.ok_or_else(no_section)?.get())?;
-            let section = linux.and_then(|l| l.seccomp).ok_or_else(no_section)?;
-            return Self::parse_section(origin, text, section.get(), target);
+        if top.default_action.is_some() {
+            return Self::parse_section(origin, text, text, target);
         }
-        Self::parse_section(origin, text, text, target)
+        // A whole config.json, or its `linux` object alone.
+        let section = match top.linux {
+            Some(linux) => reader
+                .read::<Option<Linux>>(linux.get())?
+                .and_then(|l| l.seccomp),
+            None => top.seccomp,
+        };
+        match section {
+            Some(section) => Self::parse_section(origin, text, section.get(), target),
+            None if top.oci_version.is_some() || top.linux.is_some() => Err(Error::NoSection {
+                origin: origin.to_owned(),
+            }),
+            None => Self::parse_section(origin, text, text, target),
+        }
     }
 
     /// Reads the section alone, `section` being a part of `text`, so that

@@ -51,19 +51,10 @@ impl Witness {
 }
 
 impl Witness {
-    /// The call for people: `x86_64 lseek(0, 0x6)`.
+    /// The call for people: `x86_64 lseek(0x0, 0x6)`.
     #[must_use]
     pub fn describe_call(&self) -> String {
-        let Call { audit, nr, args } = self.call;
-        let place = match self.arch {
-            Some(arch) => arch.to_string(),
-            None => format!("architecture {audit:#x}"),
-        };
-        let name = self.arch.and_then(|a| syscalls::name(a, nr));
-        let name = name.unwrap_or_else(|| format!("call {nr}"));
-        let used = args.iter().rposition(|&a| a != 0).map_or(0, |i| i + 1);
-        let args: Vec<_> = args[..used].iter().map(|a| format!("{a:#x}")).collect();
-        format!("{place} {name}({})", args.join(", "))
+        syscalls::describe(self.arch, &self.call)
     }
 }
 

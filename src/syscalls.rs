@@ -4,7 +4,7 @@
 //! younger than the installed libseccomp come from a table of kernel numbers.
 #![forbid(unsafe_code)]
 
-use crate::policy::{Arch, X32_BIT};
+use crate::policy::{Arch, Call, X32_BIT};
 use libseccomp::{ScmpArch, ScmpSyscall};
 
 /// What an architecture makes of a name.
@@ -106,6 +106,21 @@ pub fn name(arch: Arch, nr: u32) -> Option<String> {
         .get_name_by_arch(scmp_arch(arch))
         .ok()
         .or_else(|| table_name(arch, nr).map(str::to_owned))
+}
+
+/// A call for people: `x86_64 lseek(0x0, 0x6)`, without trailing zeros.
+#[must_use]
+pub fn describe(arch: Option<Arch>, call: &Call) -> String {
+    let Call { audit, nr, args } = call;
+    let place = match arch {
+        Some(arch) => arch.to_string(),
+        None => format!("architecture {audit:#x}"),
+    };
+    let name = arch.and_then(|a| name(a, *nr));
+    let name = name.unwrap_or_else(|| format!("call {nr}"));
+    let used = args.iter().rposition(|&a| a != 0).map_or(0, |i| i + 1);
+    let args: Vec<_> = args[..used].iter().map(|a| format!("{a:#x}")).collect();
+    format!("{place} {name}({})", args.join(", "))
 }
 
 /// Numbers at which an architecture's table starts.

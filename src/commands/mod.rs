@@ -1,11 +1,14 @@
 //! One file per command.
 #![forbid(unsafe_code)]
 
+mod compile;
 mod dry_run;
 mod features;
 mod hook;
 mod init;
+mod resolve;
 mod source;
+mod test;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,6 +52,18 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::DryRun(args) => {
             logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
             dry_run::run(&args)
+        }
+        Command::Compile(args) => {
+            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            compile::run(&args)
+        }
+        Command::Resolve(args) => {
+            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            resolve::run(&args)
+        }
+        Command::Test(args) => {
+            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            test::run(&args)
         }
         Command::Features(args) => logging::start(LevelFilter::Warn, None)
             .and_then(|()| features::run(&args))

@@ -12,11 +12,12 @@ use oci_seccomp::policy::Arch;
 use oci_seccomp::profile::{Profile, Target};
 use oci_seccomp::translate;
 
+use super::Failure;
 use crate::cli::{Ambiguous, Enosys, TranslateArgs};
 
 /// The longest profile that is read, in bytes: as for a `config.json`, of
 /// which it may be a part.
-const PROFILE_LIMIT: u64 = oci_seccomp::bundle::CONFIG_LIMIT;
+pub const PROFILE_LIMIT: u64 = oci_seccomp::bundle::CONFIG_LIMIT;
 
 /// The command line's choices, in the library's terms.
 pub fn options(args: &TranslateArgs) -> filter::Options {
@@ -45,6 +46,39 @@ pub fn target(process: Option<&Process>) -> anyhow::Result<Target> {
         arch: Arch::native(),
         kernel: release.parse()?,
     })
+}
+
+/// The text of what a person names on a command line: a bundle's directory,
+/// or a file of any form; `-` is standard input. With what to call it.
+///
+/// # Errors
+/// [`Failure`] with 2: it cannot be read.
+pub fn text(source: &Path) -> Result<(String, String), Failure> {
+    let path = match source.is_dir() {
+        true => source.join("config.json"),
+        false => source.to_owned(),
+    };
+    let text = input::read_limited(&path, PROFILE_LIMIT)
+        .map_err(anyhow::Error::from)
+        .map_err(Failure::with_status(2))?;
+    Ok((path.display().to_string(), text))
+}
+
+/// The process of a whole `config.json`; other forms have none.
+pub fn process(origin: &str, text: &str) -> Option<Process> {
+    Config::parse(origin.as_ref(), text.into()).ok()?.process
+}
+
+/// The filter of what a person names on a command line.
+///
+/// # Errors
+/// [`Failure`]: 1 for a profile that is refused, 2 for what cannot be read.
+pub fn read(source: &Path, args: &TranslateArgs) -> Result<Filter, Failure> {
+    let (origin, text) = text(source)?;
+    let process = process(&origin, &text);
+    target(process.as_ref())
+        .and_then(|target| Ok(Filter::parse(&origin, &text, &target, options(args))?))
+        .map_err(Failure::with_status(1))
 }
 
 /// The filter of a profile in any form. Only a regular file will do: nothing

@@ -7,6 +7,8 @@
 //! fail nor loop.
 #![forbid(unsafe_code)]
 
+mod listing;
+
 use crate::policy::Call;
 
 /// The most instructions the kernel takes in one program (`BPF_MAXINSNS`).
