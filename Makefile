@@ -78,8 +78,8 @@ doc: ## Build the library's documentation
 install: $(if $(filter $(RELEASE),$(BINARY)),build) ## Install the program and the hook files
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)'
 	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
-	# A container must not be armed twice, by the one kind and the other.
-	rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
+	@# A container must not be armed twice, by the one kind and the other.
+	@rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
 	@for hook in $($(HOOK)); do \
 		echo "hook file $(DESTDIR)$(hooksdir)/$$hook.json"; \
 		sed 's|@BINARY@|$(bindir)/oci-seccomp|' "hooks/$$hook.json" > '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \

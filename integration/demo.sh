@@ -70,7 +70,7 @@ if said=$(mkdir /tmp/a 2>&1); then echo "mkdir=works"; else echo "mkdir=${said##
 (sed -n "s/^Seccomp:\t/child=/p" /proc/self/status)'
 
 make_config() { # NO_NEW_PRIVS UID
-	jq -n --argjson nnp "$1" --argjson uid "$2" --arg workload "$workload" --arg root "$work/rootfs" '
+	jq -n --argjson nnp "$1" --argjson uid "$2" --arg workload "$workload" --arg root "$work/rootfs" --arg hookerr "$work/hook.err" '
 		["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"] as $caps | {
 			ociVersion: "1.0.2",
 			process: {
@@ -85,6 +85,7 @@ make_config() { # NO_NEW_PRIVS UID
 				{ destination: "/proc", type: "proc", source: "proc" },
 				{ destination: "/dev", type: "tmpfs", source: "tmpfs" }
 			],
+			annotations: { "run.oci.hooks.stderr": $hookerr },
 			linux: { namespaces: ["pid", "network", "ipc", "uts", "mount"] | map({ type: . }) }
 		}'
 }
@@ -118,6 +119,8 @@ try() { # TITLE WAY NO_NEW_PRIVS UID
 		--slurpfile section "$work/profile.json" "$2" >"$work/bundle/config.json"
 	# Every container finds the same.
 	rm -rf "$work/rootfs/tmp/a"
+	# Where crun has a hook's stderr; runc shows it in its own.
+	: >"$work/hook.err"
 	status=0
 	runtime "$runtime" run --bundle "$work/bundle" "$name" >"$work/out" 2>"$work/err" </dev/null || status=$?
 	verdict=ok
@@ -127,7 +130,7 @@ try() { # TITLE WAY NO_NEW_PRIVS UID
 		failed=1
 	fi
 	row "$runtime" "$1" "$4" "$(field Seccomp)" "$(field child)" "$(field NoNewPrivs)" "$(field mkdir)" "$verdict"
-	[ "$verdict" = ok ] || sed 's/^/      | /' "$work/err"
+	[ "$verdict" = ok ] || sed 's/^/      | /' "$work/err" "$work/hook.err"
 }
 
 make_profile

@@ -10,6 +10,8 @@
 mod filters;
 mod support;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_seccomp::policy::Action;
 use serde_json::{Value, json};
-use support::{Container, Outcome, Runtime, Stage, process, programs, testdata};
+use support::{Container, Outcome, Runtime, Stage, binary, process, programs, testdata};
 
 /// The errno of our rules: EBADFD, which none of the calls below fails with.
 const DENIED: i32 = 77;
@@ -116,7 +118,11 @@ support::on_each_runtime! {
     gives_the_status_of_a_workload_that_was_killed
     kills_calls_of_an_architecture_that_is_not_listed
     denies_lseek_when_any_64_bit_bound_matches
+    arms_however_late_the_tracer_is
     dies_with_its_tracer
+    ends_with_a_workload_that_cannot_be_executed
+    leaves_no_tracer_of_a_container_that_never_starts
+    fails_closed_where_init_cannot_be_traced
     names_rule_and_line_of_a_broken_profile
     refuses_a_profile_that_is_not_there
     adds_nothing_weaker_where_the_runtime_filters_too
@@ -151,7 +157,7 @@ fn arms_a_32_bit_workload(runtime: Runtime) {
             .profile_hook(Stage::CreateRuntime, &denies_mkdir())
             .probe(STATUS_AND_CALLS);
         // In place of the 64-bit one.
-        std::fs::copy(programs::probe32(), container.rootfs().join("probe")).expect("copy");
+        fs::copy(programs::probe32(), container.rootfs().join("probe")).expect("copy");
         let seen = container.run().success();
         check_denies_mkdir(&seen, no_new_privileges, 1000);
     }
@@ -281,6 +287,22 @@ fn denies_lseek_when_any_64_bit_bound_matches(runtime: Runtime) {
     assert_eq!(lseek("0x100000006"), EBADF);
 }
 
+/// Between the hook's answer and whatever the tracer does next, init may have
+/// come to its exec.
+fn arms_however_late_the_tracer_is(runtime: Runtime) {
+    for no_new_privileges in [true, false] {
+        let seen = Container::new(runtime)
+            .no_new_privileges(no_new_privileges)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .late_tracer()
+            .probe("status -- call mkdir @/tmp/a 0x1ed -- exit 4")
+            .run()
+            .exits(4);
+        assert_eq!(seen.field("pid1", "Seccomp"), "2", "{seen}");
+        assert_eq!(seen.errno("mkdir"), DENIED, "{seen}");
+    }
+}
+
 /// Between `create` and `start` only the tracer knows of the filter.
 fn dies_with_its_tracer(runtime: Runtime) {
     for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
@@ -306,11 +328,66 @@ fn dies_with_its_tracer(runtime: Runtime) {
     }
 }
 
+fn ends_with_a_workload_that_cannot_be_executed(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        for workload in ["/nowhere", "/garbage"] {
+            let container = Container::new(runtime)
+                .no_new_privileges(no_new_privileges)
+                .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+                .args(&[workload]);
+            let garbage = container.rootfs().join("garbage");
+            fs::write(&garbage, "no program").expect("file");
+            fs::set_permissions(&garbage, Permissions::from_mode(0o755)).expect("mode");
+            container.run().fails();
+        }
+    }
+}
+
+/// That nothing is left is checked whenever a container is dropped.
+fn leaves_no_tracer_of_a_container_that_never_starts(runtime: Runtime) {
+    for (no_new_privileges, signal) in [(true, "KILL"), (true, "TERM"), (false, "KILL")] {
+        let created = Container::new(runtime)
+            .no_new_privileges(no_new_privileges)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .probe("print unfiltered")
+            .create()
+            .ready();
+        let init = created.pid();
+        created.kill(signal).success();
+        if signal == "KILL" {
+            assert_eq!(created.output(init).stdout, "");
+        }
+    }
+}
+
+/// At startContainer another user's init is out of reach of a hook.
+fn fails_closed_where_init_cannot_be_traced(runtime: Runtime) {
+    let container = Container::new(runtime)
+        .uid(1000)
+        .probe("print unfiltered")
+        .patch(|config| {
+            config["hooks"]["startContainer"] = json!([{
+                "path": "/oci-seccomp",
+                "args": ["oci-seccomp", "hook", "--profile", "/profile", "--log", "/log"]
+            }]);
+        });
+    let rootfs = container.rootfs();
+    fs::copy(binary(), rootfs.join("oci-seccomp")).expect("copy of the program");
+    fs::write(rootfs.join("profile"), denies_mkdir().to_string()).expect("profile");
+    // The log that the harness reads, to be written from inside as uid 1000.
+    let log = container.file("hook.log", "");
+    fs::set_permissions(&log, Permissions::from_mode(0o666)).expect("mode");
+    fs::hard_link(&log, rootfs.join("log")).expect("link");
+    let seen = container.run().fails();
+    assert_eq!(seen.stdout, "");
+    seen.says("createRuntime");
+}
+
 /// Where a hook's stderr is to be seen: runc shows it in its own error, crun
 /// only puts it into a file.
 fn run_with_hook_stderr(container: Container) -> Outcome {
     let stderr: PathBuf = container.file("hook.err", "");
-    let keep = std::fs::File::open(&stderr).expect("file");
+    let keep = fs::File::open(&stderr).expect("file");
     let path = stderr.to_str().expect("UTF-8").to_owned();
     let mut seen = container.annotation("run.oci.hooks.stderr", path).run();
     seen.stderr += &std::io::read_to_string(keep).expect("UTF-8");

@@ -23,6 +23,10 @@ exec "$@""#;
 /// How long what belongs to an ended container may take to end as well.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// strace runs the hook (-D: as its child, or the runtime would wait for it).
+const LATE: &str = r#"exec "$0" -D -f -o /dev/null -e trace=ptrace \
+-e inject=ptrace:delay_enter=200000:when=2..4 "$@" >/dev/null 2>&1"#;
+
 /// The default capabilities of podman and docker.
 const CAPABILITIES: &[&str] = &[
     "CAP_CHOWN",
@@ -89,7 +93,6 @@ pub enum Stage {
     Prestart,
     CreateRuntime,
     CreateContainer,
-    StartContainer,
 }
 
 impl Stage {
@@ -98,7 +101,6 @@ impl Stage {
             Self::Prestart => "prestart",
             Self::CreateRuntime => "createRuntime",
             Self::CreateContainer => "createContainer",
-            Self::StartContainer => "startContainer",
         }
     }
 }
@@ -226,6 +228,27 @@ impl Container {
         self
     }
 
+    /// Delays what a tracer does right after the seizing, its first ptrace(2), by
+    /// a fifth of a second: races that it can lose, it loses.
+    pub fn late_tracer(mut self) -> Self {
+        let strace = programs::find("strace").expect("strace");
+        let hooks = self.config["hooks"].as_object_mut().expect("a hook");
+        for hook in hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten() {
+            let program = hook["path"].take();
+            let args = hook["args"].as_array().into_iter().flatten().skip(1);
+            let sh = [
+                json!("sh"),
+                json!("-c"),
+                json!(LATE),
+                json!(strace),
+                program,
+            ];
+            hook["args"] = sh.into_iter().chain(args.cloned()).collect();
+            hook["path"] = json!("/bin/sh");
+        }
+        self
+    }
+
     /// The hook with a profile of its own, so that the runtime sees none.
     pub fn profile_hook(self, stage: Stage, profile: &Value) -> Self {
         let text = serde_json::to_string_pretty(profile).expect("JSON");
@@ -265,7 +288,8 @@ impl Container {
     /// `RUNTIME --root DIR VERB`.
     fn command(&self, verb: &str) -> Run {
         let name = format!("{} {verb} {}", self.runtime.name(), self.id);
-        let command = self.runtime.command(&self.bundle().join("state"));
+        let state = self.bundle().join("state");
+        let command = self.runtime.command(&state);
         command.name(name).arg(verb)
     }
 
