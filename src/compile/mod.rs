@@ -1,9 +1,9 @@
 //! [`Policy`] → [`Program`]: small units through libseccomp, linked here.
 //!
 //! libseccomp compiles each clause's conditions alone, where it makes no
-//! mistakes (see [`mod@unit`]). What remains, which number goes to which clauses
-//! in which order, is a search tree over ranges of numbers with the same
-//! outcome, and needs no compiler. The result is to be proven
+//! mistakes. What remains, which number goes to which clauses in which order,
+//! is a search tree over ranges of numbers with the same outcome, and needs no
+//! compiler. The result is to be proven
 //! ([`crate::prove`]) before it is used.
 #![forbid(unsafe_code)]
 
