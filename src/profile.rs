@@ -194,7 +194,7 @@ impl Profile {
             #[serde(borrow)]
             seccomp: Option<&'a RawValue>,
         }
-        let reader = Reader { origin, text };
+        let reader = Reader::new(origin, text);
         let top: Top = reader.read(text)?;
         if top.default_action.is_some() {
             return Self::parse_section(origin, text, text, target);
@@ -226,7 +226,7 @@ impl Profile {
         section: &str,
         target: &Target,
     ) -> Result<Self, Error> {
-        let reader = Reader { origin, text };
+        let reader = Reader::new(origin, text);
         let raw: RawSection = reader.read(section)?;
         let bad = |fault| reader.at(section, fault);
         let mut profile = Self::from_section(LinuxSeccomp::default());
@@ -283,9 +283,19 @@ impl Profile {
 struct Reader<'a> {
     origin: &'a str,
     text: &'a str,
+    /// Offsets of the line ends, in bytes.
+    line_ends: Vec<usize>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(origin: &'a str, text: &'a str) -> Self {
+        Self {
+            origin,
+            text,
+            line_ends: text.match_indices('\n').map(|(at, _)| at).collect(),
+        }
+    }
+
     fn read<'de, T: Deserialize<'de>>(&self, part: &'de str) -> Result<T, Error> {
         serde_json::from_str(part).map_err(|e| Error::Section {
             origin: self.origin.to_owned(),
@@ -306,8 +316,7 @@ impl Reader<'_> {
     /// The line at which a part of the text starts, from 1.
     fn line(&self, part: &str) -> usize {
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        1 + before.iter().filter(|&&b| b == b'\n').count()
+        1 + self.line_ends.partition_point(|&end| end < offset)
     }
 }
 
