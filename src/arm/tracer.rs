@@ -23,7 +23,7 @@ const SECCOMP_MODE_FILTER: u32 = 2;
 enum Failure {
     #[error("failed to {0}: {1}")]
     Sys(&'static str, Errno),
-    #[error("it {} {}", how_it_ended(*.status), when_it_ended(*.loaded))]
+    #[error("it {} {}", how_it_ended(*.status), when_it_ended(*.status, *.loaded))]
     Ended { status: i32, loaded: bool },
     #[error("it stopped at {0:?} in place of {1}")]
     Stray(Stop, &'static str),
@@ -325,12 +325,17 @@ fn how_it_ended(status: i32) -> String {
     }
 }
 
-fn when_it_ended(loaded: bool) -> &'static str {
-    if loaded {
-        "after it had the filter and before its exec (does the profile allow the runtime's own \
-         calls?)"
-    } else {
-        "before it had the filter (signal 9 also where another of its threads execs)"
+fn when_it_ended(status: i32, loaded: bool) -> &'static str {
+    match (loaded, status & 0x7f) {
+        (false, libc::SIGKILL) => {
+            "before it had the filter (killed, or another of its threads was to exec)"
+        }
+        (false, _) => "before it had the filter",
+        (true, libc::SIGKILL) => "after it had the filter and before its exec",
+        (true, _) => {
+            "after it had the filter and before its exec (does the profile allow the runtime's \
+             own calls?)"
+        }
     }
 }
 
