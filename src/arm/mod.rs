@@ -22,7 +22,9 @@
 //! # Requirements
 //! Linux 5.9 on x86_64; CAP_SYS_PTRACE over init, or the same user and a
 //! dumpable init. To read the filter back: CAP_SYS_ADMIN in the initial user
-//! namespace, or a mounted proc(5) that shows init.
+//! namespace, or a mounted proc(5) that shows init. At the exec the program
+//! has to fit below the workload's stack: RLIMIT_STACK has to leave it room
+//! (32 KiB for the longest).
 #![forbid(unsafe_code)]
 
 mod regs;

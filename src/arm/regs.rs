@@ -2,6 +2,9 @@
 //! two widths.
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("arming knows the registers of x86_64 only");
+
 use libc::user_regs_struct as Raw;
 
 use crate::policy::Arch;
