@@ -13,7 +13,7 @@
 //! one that is; the tracer sees that and ends init before the exec goes on.
 //!
 //! # What the tracer is
-//! A daemon of a few hundred kilobytes in its own session, without inherited
+//! A daemon of about a megabyte in its own session, without inherited
 //! descriptors or signals. Where it is killed with its control group, so is
 //! init. In a createContainer hook it is a child of the container's first
 //! process, which then has a child to reap that it did not start; a
