@@ -405,15 +405,19 @@ fn check(at: usize, i: Insn, len: usize) -> Result<(), Invalid> {
         | op::TAX
         | op::TXA
         | op::RET_K
-        | op::RET_A
-        | 0x04 | 0x0c | 0x14 | 0x1c | 0x24 | 0x2c | 0x34 | 0x3c | 0x44 | 0x4c | 0x54 | 0x5c
-        | 0x64 | 0x6c | 0x74 | 0x7c | 0x84 | 0xa4 | 0xac => Ok(()),
+        | op::RET_A => Ok(()),
+        code if is_alu(code) => Ok(()),
         0x15 | 0x1d | 0x25 | 0x2d | 0x35 | 0x3d | 0x45 | 0x4d => {
             inside(usize::from(i.jt))?;
             inside(usize::from(i.jf))
         }
         code => Err(Invalid::Operation { at, code }),
     }
+}
+
+/// Arithmetic that seccomp accepts: no remainder, and nothing to negate X for.
+const fn is_alu(code: u16) -> bool {
+    code & 7 == op::ALU && code <= 0xac && code & 0xf0 != 0x90 && code != 0x8c
 }
 
 /// Scratch words must be written on every path before they are read, as in
