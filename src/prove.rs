@@ -145,17 +145,14 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
             }
         }
         for audit in foreign(self.policy, &constants) {
-            let alone = self.plain && self.program.ignores_number(audit);
-            for &nr in constants.iter().filter(|_| !alone).chain(&[0, u32::MAX]) {
-                self.point(
-                    None,
-                    Call {
-                        audit,
-                        nr,
-                        args: [0; 6],
-                    },
-                    0,
-                )?;
+            for nr in [0, u32::MAX] {
+                self.point(None, call(audit, nr), 0)?;
+            }
+            if self.plain && self.program.ignores_number(audit) {
+                continue;
+            }
+            for &nr in &constants {
+                self.point(None, call(audit, nr), 0)?;
             }
         }
         ControlFlow::Continue(())
@@ -170,11 +167,7 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
         {
             return ControlFlow::Continue(());
         }
-        let call = Call {
-            audit,
-            nr,
-            args: [0; 6],
-        };
+        let call = call(audit, nr);
         let clauses = rules.calls.get(&nr).map_or(&[][..], Vec::as_slice);
         let residue = match self.plain {
             true => self.program.residue(&call),
@@ -273,17 +266,29 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
     }
 }
 
+/// A call whose arguments are all 0.
+const fn call(audit: u32, nr: u32) -> Call {
+    Call {
+        audit,
+        nr,
+        args: [0; 6],
+    }
+}
+
 /// Every number that the policy or the program can tell from its neighbours,
 /// and all that exist.
-fn numbers(rules: &ArchRules, constants: &BTreeSet<u32>) -> BTreeSet<u32> {
+fn numbers(rules: &ArchRules, constants: &BTreeSet<u32>) -> Vec<u32> {
     let base = syscalls::base(rules.arch);
     let named = rules.calls.keys().chain(&rules.newest).copied();
     let edges = constants.iter().copied().chain(named);
     let edges = edges.chain([0, X32_BIT, 1 << 31, u32::MAX]);
-    edges
+    let mut out: Vec<u32> = edges
         .flat_map(|k| [k.wrapping_sub(1), k, k.wrapping_add(1)])
         .chain(base..base + 600)
-        .collect()
+        .collect();
+    out.sort_unstable();
+    out.dedup();
+    out
 }
 
 /// Tokens of architectures the policy does not list.
