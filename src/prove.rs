@@ -22,6 +22,8 @@ const PRODUCT_LIMIT: usize = 1 << 16;
 /// [`PRODUCT_LEAST`]: about a second's work.
 const TRIAL_LIMIT: usize = 1 << 23;
 const PRODUCT_LEAST: usize = 1 << 8;
+/// States of a program that are looked at; ours have one per instruction.
+const WALK_LIMIT: usize = 1 << 14;
 
 /// A program was found to mean what the policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,13 +341,21 @@ fn foreign(policy: &Policy, constants: &BTreeSet<u32>) -> BTreeSet<u32> {
 }
 
 /// Visits each instruction reachable from `start`, with the offset of the word
-/// in the accumulator and the mask on it, as far as they are known.
-fn walk(program: &Program, start: usize, mut visit: impl FnMut(&Insn, Option<u32>, Option<u32>)) {
+/// in the accumulator and the mask on it, as far as they are known. False if
+/// there were too many states, which takes a program made for it.
+fn walk(
+    program: &Program,
+    start: usize,
+    mut visit: impl FnMut(&Insn, Option<u32>, Option<u32>),
+) -> bool {
     let mut seen = HashSet::new();
     let mut stack = vec![(start, None, None)];
     while let Some((pc, word, mask)) = stack.pop() {
         if !seen.insert((pc, word, mask)) {
             continue;
+        }
+        if seen.len() > WALK_LIMIT {
+            return false;
         }
         let i = &program.instructions()[pc];
         visit(i, word, mask);
@@ -361,6 +371,7 @@ fn walk(program: &Program, start: usize, mut visit: impl FnMut(&Insn, Option<u32
             _ => stack.push((pc + 1, word, mask)),
         }
     }
+    true
 }
 
 /// Whether the calls tried stand for all: not where a program calculates,
@@ -368,14 +379,14 @@ fn walk(program: &Program, start: usize, mut visit: impl FnMut(&Insn, Option<u32
 /// token or a number. No compiler's programs do.
 fn has_classes(program: &Program) -> bool {
     let mut good = program.is_plain();
-    walk(program, 0, |i, word, _| {
+    let whole = walk(program, 0, |i, word, _| {
         good &= match i.code {
             op::LD_ABS => matches!(i.k, offset::NR | offset::ARCH | offset::ARGS..),
             op::AND_K | op::JSET_K => word.is_none_or(|k| k >= offset::ARGS),
             _ => true,
         };
     });
-    good
+    whole && good
 }
 
 /// Constants that the low and high word of each argument are compared with.
