@@ -8,16 +8,22 @@
 //! those arguments. Masks are tried with each of their bits flipped.
 #![forbid(unsafe_code)]
 
-use crate::bpf::{Program, Residue, offset, op};
+use crate::bpf::{Insn, Program, Residue, offset, op};
 use crate::policy::{Action, Arch, ArchRules, Call, Clause, Compare, Policy, Verdict, X32_BIT};
 use crate::syscalls;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::ops::ControlFlow;
 
 /// Combinations of argument values tried for one outcome. Beyond that, the
 /// product is thinned out; the default container profile needs 225.
 const PRODUCT_LIMIT: usize = 1 << 16;
+/// Calls tried in all before every further product is cut to
+/// [`PRODUCT_LEAST`]: about a second's work.
+const TRIAL_LIMIT: usize = 1 << 23;
+const PRODUCT_LEAST: usize = 1 << 8;
+/// States of a program that are looked at; ours have one per instruction.
+const WALK_LIMIT: usize = 1 << 14;
 
 /// A program was found to mean what the policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +112,10 @@ pub fn compare(
         differ,
         proof: Proof {
             points: 0,
-            complete: true,
+            complete: has_classes(program),
         },
         tried: HashSet::new(),
+        looks_back: HashMap::new(),
     };
     // Differences that stop the trial are with the caller.
     let _ = trial.run();
@@ -124,7 +131,24 @@ struct Trial<'a, F> {
     proof: Proof,
     /// Combinations of code and clauses whose product was tried already:
     /// calls that share both need it once.
-    tried: HashSet<(usize, &'a [Clause], u32)>,
+    tried: HashSet<Class<'a>>,
+    /// Whether code from an instruction on looks at the architecture or the
+    /// number once more.
+    looks_back: HashMap<usize, bool>,
+}
+
+/// What two calls have to share to stand for each other.
+#[derive(PartialEq, Eq, Hash)]
+struct Class<'a> {
+    /// Where the program first looks at an argument.
+    pc: usize,
+    clauses: &'a [Clause],
+    /// Width of arguments; `None` for an architecture that is not listed.
+    bits: Option<u32>,
+    /// Whether the call is newer than the profile.
+    newer: bool,
+    /// Architecture and number, where the program looks at them again.
+    place: Option<(u32, u32)>,
 }
 
 impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
@@ -146,76 +170,100 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
         }
         for audit in foreign(self.policy, &constants) {
             for nr in [0, u32::MAX] {
-                self.point(None, call(audit, nr), 0)?;
+                self.class(None, audit, nr)?;
             }
             if self.plain && self.program.ignores_number(audit) {
                 continue;
             }
             for &nr in &constants {
-                self.point(None, call(audit, nr), 0)?;
+                self.class(None, audit, nr)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// All classes of calls with one number.
+    /// All classes of calls with one number of a listed architecture's token.
     fn number(&mut self, rules: &'a ArchRules, nr: u32) -> ControlFlow<()> {
         let (policy, audit) = (self.policy, rules.arch.audit());
-        if policy
-            .rules_for(audit, nr)
-            .is_none_or(|r| r.arch != rules.arch)
-        {
-            return ControlFlow::Continue(());
+        match policy.rules_for(audit, nr) {
+            // The other architecture that shares the token has its own turn.
+            Some(r) if r.arch != rules.arch => ControlFlow::Continue(()),
+            rules => self.class(rules, audit, nr),
         }
+    }
+
+    /// All classes of calls with one token and number; `rules` are those that
+    /// apply, if any.
+    fn class(&mut self, rules: Option<&'a ArchRules>, audit: u32, nr: u32) -> ControlFlow<()> {
         let call = call(audit, nr);
-        let clauses = rules.calls.get(&nr).map_or(&[][..], Vec::as_slice);
+        let arch = rules.map(|r| r.arch);
+        let clauses = rules.and_then(|r| r.calls.get(&nr));
+        let clauses = clauses.map_or(&[][..], Vec::as_slice);
         let residue = match self.plain {
             true => self.program.residue(&call),
             false => Residue::At(0),
         };
         let conditional = clauses.iter().any(|c| !c.conditions.is_empty());
         let mut words = Words::default();
-        words.of_clauses(clauses);
+        words.of_clauses(clauses, arch.map_or(64, Arch::arg_bits));
         let start = match residue {
-            Residue::Returned(_) if !conditional => return self.point(Some(rules.arch), call, 0),
+            Residue::Returned(_) if !conditional => return self.point(arch, call, 0),
             Residue::Returned(_) => 0,
             Residue::At(pc) => {
                 // The first of the calls that share code and clauses stands
                 // for all.
-                let newer = rules.newest.is_some_and(|n| nr > n);
-                let width = rules.arch.arg_bits() + u32::from(newer);
-                if self.plain && !self.tried.insert((pc, clauses, width)) {
-                    return self.point(Some(rules.arch), call, pc);
+                let class = Class {
+                    pc,
+                    clauses,
+                    bits: arch.map(Arch::arg_bits),
+                    newer: rules.is_some_and(|r| r.newest.is_some_and(|n| nr > n)),
+                    place: self.looks_back(pc).then_some((audit, nr)),
+                };
+                if self.plain && !self.tried.insert(class) {
+                    return self.point(arch, call, pc);
                 }
                 words.of_program(self.program, pc, self.plain);
                 pc
             }
         };
-        self.product(rules.arch, call, &words, start)
+        self.product(arch, call, &words, start)
+    }
+
+    fn looks_back(&mut self, pc: usize) -> bool {
+        let program = self.program;
+        *self.looks_back.entry(pc).or_insert_with(|| {
+            let mut found = false;
+            walk(program, pc, |i, _, _| {
+                found |= i.code == op::LD_ABS && i.k < offset::ARGS;
+            });
+            found
+        })
     }
 
     /// The product of the boundary values of all arguments that matter.
     fn product(
         &mut self,
-        arch: Arch,
+        arch: Option<Arch>,
         mut call: Call,
         words: &Words,
         start: usize,
     ) -> ControlFlow<()> {
-        let values: Vec<Vec<u64>> = (0..6).map(|arg| words.values(arg, arch)).collect();
+        let values: Vec<Vec<u64>> = (0..6).map(|arg| words.values(arg)).collect();
+        let left = TRIAL_LIMIT.saturating_sub(self.proof.points);
+        let limit = left.clamp(PRODUCT_LEAST, PRODUCT_LIMIT);
         let size = values
             .iter()
             .try_fold(1usize, |n, v| n.checked_mul(v.len()));
-        if size.is_none_or(|n| n > PRODUCT_LIMIT) {
+        if size.is_none_or(|n| n > limit) {
             self.proof.complete = false;
-            return self.sampled(arch, call, &values, start);
+            return self.sampled(arch, call, &values, start, limit);
         }
         let mut at = [0usize; 6];
         loop {
             for arg in 0..6 {
                 call.args[arg] = values[arg][at[arg]];
             }
-            self.point(Some(arch), call, start)?;
+            self.point(arch, call, start)?;
             // Count up, the first argument fastest.
             let Some(arg) = (0..6).find(|&arg| at[arg] + 1 < values[arg].len()) else {
                 return ControlFlow::Continue(());
@@ -229,13 +277,14 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
     /// same in every run.
     fn sampled(
         &mut self,
-        arch: Arch,
+        arch: Option<Arch>,
         mut call: Call,
         values: &[Vec<u64>],
         start: usize,
+        tries: usize,
     ) -> ControlFlow<()> {
         let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(call.nr);
-        for _ in 0..PRODUCT_LIMIT {
+        for _ in 0..tries {
             for (arg, values) in call.args.iter_mut().zip(values) {
                 // xorshift64 (Marsaglia 2003).
                 state ^= state << 13;
@@ -244,7 +293,7 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
                 let pick = (state >> 32) as usize % values.len();
                 *arg = values[pick];
             }
-            self.point(Some(arch), call, start)?;
+            self.point(arch, call, start)?;
         }
         ControlFlow::Continue(())
     }
@@ -304,6 +353,55 @@ fn foreign(policy: &Policy, constants: &BTreeSet<u32>) -> BTreeSet<u32> {
         .collect()
 }
 
+/// Visits each instruction reachable from `start`, with the offset of the word
+/// in the accumulator and the mask on it, as far as they are known. False if
+/// there were too many states, which takes a program made for it.
+fn walk(
+    program: &Program,
+    start: usize,
+    mut visit: impl FnMut(&Insn, Option<u32>, Option<u32>),
+) -> bool {
+    let mut seen = HashSet::new();
+    let mut stack = vec![(start, None, None)];
+    while let Some((pc, word, mask)) = stack.pop() {
+        if !seen.insert((pc, word, mask)) {
+            continue;
+        }
+        if seen.len() > WALK_LIMIT {
+            return false;
+        }
+        let i = &program.instructions()[pc];
+        visit(i, word, mask);
+        match i.code {
+            op::LD_ABS => stack.push((pc + 1, Some(i.k), None)),
+            op::RET_K | op::RET_A => {}
+            op::JA => stack.push((pc + 1 + i.k as usize, word, mask)),
+            op::AND_K => stack.push((pc + 1, word, Some(i.k & mask.unwrap_or(u32::MAX)))),
+            _ if i.is_branch() => {
+                stack.push((pc + 1 + usize::from(i.jt), word, mask));
+                stack.push((pc + 1 + usize::from(i.jf), word, mask));
+            }
+            _ => stack.push((pc + 1, word, mask)),
+        }
+    }
+    true
+}
+
+/// Whether the calls tried stand for all: not where a program calculates,
+/// looks at the instruction pointer, or at single bits of an architecture's
+/// token or a number. No compiler's programs do.
+fn has_classes(program: &Program) -> bool {
+    let mut good = program.is_plain();
+    let whole = walk(program, 0, |i, word, _| {
+        good &= match i.code {
+            op::LD_ABS => matches!(i.k, offset::NR | offset::ARCH | offset::ARGS..),
+            op::AND_K | op::JSET_K => word.is_none_or(|k| k >= offset::ARGS),
+            _ => true,
+        };
+    });
+    whole && good
+}
+
 /// Constants that the low and high word of each argument are compared with.
 #[derive(Default)]
 struct Words {
@@ -312,7 +410,9 @@ struct Words {
 }
 
 impl Words {
-    fn of_clauses(&mut self, clauses: &[Clause]) {
+    /// A 32-bit architecture has no high words; that a program does not look
+    /// at them is seen by trying two.
+    fn of_clauses(&mut self, clauses: &[Clause], bits: u32) {
         for condition in clauses.iter().flat_map(|c| &c.conditions) {
             let arg = usize::from(condition.arg);
             match condition.compare {
@@ -323,11 +423,15 @@ impl Words {
                 | Compare::Ge(v)
                 | Compare::Gt(v) => {
                     edges(&mut self.low[arg], low(v));
-                    edges(&mut self.high[arg], high(v));
+                    if bits == 64 {
+                        edges(&mut self.high[arg], high(v));
+                    }
                 }
                 Compare::MaskedEq { mask, datum } => {
                     flips(&mut self.low[arg], low(mask), low(datum & mask));
-                    flips(&mut self.high[arg], high(mask), high(datum & mask));
+                    if bits == 64 {
+                        flips(&mut self.high[arg], high(mask), high(datum & mask));
+                    }
                 }
             }
         }
@@ -336,27 +440,12 @@ impl Words {
     /// Constants of the code reachable from `start`, with the word each is
     /// compared with.
     fn of_program(&mut self, program: &Program, start: usize, plain: bool) {
-        let mut seen = HashSet::new();
-        let mut stack = vec![(start, None, None)];
-        while let Some((pc, word, mask)) = stack.pop() {
-            if !seen.insert((pc, word, mask)) {
-                continue;
+        walk(program, start, |i, word, mask| {
+            if i.is_branch() {
+                let word = word.filter(|&k| k >= offset::ARGS);
+                self.compared(i.code, i.k, word, mask, plain);
             }
-            let i = program.instructions()[pc];
-            match i.code {
-                op::LD_ABS if i.k >= offset::ARGS => stack.push((pc + 1, Some(i.k), None)),
-                op::LD_ABS => stack.push((pc + 1, None, None)),
-                op::RET_K | op::RET_A => {}
-                op::JA => stack.push((pc + 1 + i.k as usize, word, mask)),
-                op::AND_K => stack.push((pc + 1, word, Some(i.k & mask.unwrap_or(u32::MAX)))),
-                _ if i.is_branch() => {
-                    self.compared(i.code, i.k, word, mask, plain);
-                    stack.push((pc + 1 + usize::from(i.jt), word, mask));
-                    stack.push((pc + 1 + usize::from(i.jf), word, mask));
-                }
-                _ => stack.push((pc + 1, word, mask)),
-            }
-        }
+        });
     }
 
     fn compared(&mut self, code: u16, k: u32, word: Option<u32>, mask: Option<u32>, plain: bool) {
@@ -376,15 +465,19 @@ impl Words {
                 &mut self.high[arg]
             };
             match (mask, code) {
-                (Some(mask), _) => flips(set, mask, k & mask),
-                (None, op::JSET_K) => flips(set, k, 0),
+                (mask, op::JSET_K) => flips(set, k & mask.unwrap_or(u32::MAX), 0),
                 (None, _) => edges(set, k),
+                (Some(mask), op::JEQ_K) => flips(set, mask, k & mask),
+                (Some(mask), _) => {
+                    flips(set, mask, k & mask);
+                    edges(set, k);
+                }
             }
         }
     }
 
     /// The values of one argument to try: just 0 where nothing looks at it.
-    fn values(&self, arg: usize, arch: Arch) -> Vec<u64> {
+    fn values(&self, arg: usize) -> Vec<u64> {
         let (low, high) = (&self.low[arg], &self.high[arg]);
         if low.is_empty() && high.is_empty() {
             return vec![0];
@@ -392,13 +485,7 @@ impl Words {
         let ends = |set: &BTreeSet<u32>| -> BTreeSet<u32> {
             set.iter().copied().chain([0, u32::MAX]).collect()
         };
-        // A 32-bit architecture has no high word; one value shows that it is
-        // not looked at.
-        let high = match arch.arg_bits() {
-            64 => ends(high),
-            _ => ends(&BTreeSet::new()),
-        };
-        let low = ends(low);
+        let (low, high) = (ends(low), ends(high));
         let pair = |&h: &u32| low.iter().map(move |&l| u64::from(h) << 32 | u64::from(l));
         high.iter().flat_map(pair).collect()
     }
@@ -425,3 +512,7 @@ const fn low(v: u64) -> u32 {
 const fn high(v: u64) -> u32 {
     (v >> 32) as u32
 }
+
+#[cfg(test)]
+#[path = "prove_tests.rs"]
+mod tests;
