@@ -117,7 +117,6 @@ support::on_each_runtime! {
     gives_the_workloads_exit_status
     gives_the_status_of_a_workload_that_was_killed
     kills_calls_of_an_architecture_that_is_not_listed
-    denies_lseek_when_any_64_bit_bound_matches
     arms_however_late_the_tracer_is
     dies_with_its_tracer
     ends_with_a_workload_that_cannot_be_executed
@@ -256,35 +255,6 @@ fn kills_calls_of_an_architecture_that_is_not_listed(runtime: Runtime) {
         .success();
     assert_eq!(seen.line("getuid"), "= 1000 0");
     assert_eq!(seen.line("killed"), SIGSYS);
-}
-
-/// Compiled in one piece by libseccomp, the second rule is lost and
-/// `lseek(0, 6)` let through.
-fn denies_lseek_when_any_64_bit_bound_matches(runtime: Runtime) {
-    let up_to = |bound: u64| {
-        json!({
-            "names": ["lseek"],
-            "action": "SCMP_ACT_ERRNO",
-            "errnoRet": DENIED,
-            "args": [{ "index": 1, "value": bound, "op": "SCMP_CMP_LE" }]
-        })
-    };
-    let profile = json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [up_to(0x1_0000_0005), up_to(5)]
-    });
-    let lseek = |offset: &str| {
-        let seen = Container::new(runtime)
-            .profile_hook(Stage::CreateRuntime, &profile)
-            .probe(&format!("call lseek 99 {offset} 0"))
-            .run()
-            .success();
-        seen.errno("lseek")
-    };
-    assert_eq!(lseek("5"), DENIED);
-    assert_eq!(lseek("6"), DENIED);
-    assert_eq!(lseek("0x100000005"), DENIED);
-    assert_eq!(lseek("0x100000006"), EBADF);
 }
 
 /// Between the hook's answer and whatever the tracer does next, init may have

@@ -252,16 +252,16 @@ impl Profile {
             }
         }
         let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
-        let flags = raw
-            .flags
-            .as_ref()
-            .map(|f| f.iter().map(|f| flag(f)).collect());
+        let flags = raw.flags.iter().flatten();
+        let flags = flags
+            .map(|f| reader.named(f, flag))
+            .collect::<Result<_, _>>()?;
         profile
             .section
-            .set_default_action(action(&raw.default_action).map_err(bad)?)
+            .set_default_action(reader.named(raw.default_action, action)?)
             .set_default_errno_ret(default_errno.map_err(bad)?)
             .set_architectures(raw.architectures(target).map_err(bad)?)
-            .set_flags(flags.transpose().map_err(bad)?)
+            .set_flags(raw.flags.is_some().then_some(flags))
             .set_listener_path(raw.listener_path)
             .set_listener_metadata(raw.listener_metadata)
             .set_syscalls(Some(rules));
@@ -304,6 +304,12 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads a name of the OCI spec.
+    fn named<T>(&self, raw: &RawValue, parse: fn(&str) -> Result<T, Fault>) -> Result<T, Error> {
+        let name: String = self.read(raw.get())?;
+        parse(&name).map_err(|fault| self.at(raw.get(), fault))
+    }
+
     /// An error about a part of the text as a whole.
     fn at(&self, part: &str, fault: Fault) -> Error {
         Error::Section {
@@ -340,12 +346,14 @@ fn relative(e: &serde_json::Error, line: usize) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSection<'a> {
-    default_action: String,
+    #[serde(borrow)]
+    default_action: &'a RawValue,
     default_errno_ret: Option<u32>,
     default_errno: Option<String>,
     architectures: Option<Vec<String>>,
     arch_map: Option<Vec<ArchMap>>,
-    flags: Option<Vec<String>>,
+    #[serde(borrow)]
+    flags: Option<Vec<&'a RawValue>>,
     listener_path: Option<PathBuf>,
     listener_metadata: Option<String>,
     #[serde(borrow)]
