@@ -132,6 +132,15 @@ pub enum Fault {
     /// Two ways to say the same, both used.
     #[error("both {0} and {1} are given: use one of them")]
     Both(&'static str, &'static str),
+    /// A key that Go's reader takes for the known one and C's does not: what
+    /// the profile says depends on the runtime.
+    #[error("the key {key:?} is {known:?} to some runtimes and nothing to others")]
+    KeyCase {
+        /// As written.
+        key: String,
+        /// As the spec writes it.
+        known: &'static str,
+    },
     /// A rule for nothing.
     #[error("missing field `names`")]
     NoNames,
@@ -147,7 +156,16 @@ pub struct Profile {
     /// Where each of the section's rules comes from.
     pub sites: Vec<Site>,
     /// Keys that mean nothing to any runtime: most likely a slip of the pen.
-    pub unknown_keys: Vec<(usize, String)>,
+    pub unknown_keys: Vec<UnknownKey>,
+}
+
+/// A key that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The rule it is in, if any.
+    pub site: Option<Site>,
+    /// The key.
+    pub key: String,
 }
 
 /// Where a rule stands in its file.
@@ -178,7 +196,7 @@ impl Profile {
     /// [`Error`], with the line.
     pub fn parse(origin: &str, text: &str, target: &Target) -> Result<Self, Error> {
         #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
+        #[serde(rename_all = "camelCase", expecting = "a profile, an object")]
         struct Top<'a> {
             #[serde(borrow, default)]
             default_action: Option<&'a RawValue>,
@@ -190,11 +208,12 @@ impl Profile {
             seccomp: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
+        #[serde(expecting = "the linux object of a config.json")]
         struct Linux<'a> {
             #[serde(borrow)]
             seccomp: Option<&'a RawValue>,
         }
-        let reader = Reader { origin, text };
+        let reader = Reader::new(origin, text);
         let top: Top = reader.read(text)?;
         if top.default_action.is_some() {
             return Self::parse_section(origin, text, text, target);
@@ -226,11 +245,15 @@ impl Profile {
         section: &str,
         target: &Target,
     ) -> Result<Self, Error> {
-        let reader = Reader { origin, text };
+        let reader = Reader::new(origin, text);
         let raw: RawSection = reader.read(section)?;
         let bad = |fault| reader.at(section, fault);
         let mut profile = Self::from_section(LinuxSeccomp::default());
         origin.clone_into(&mut profile.origin);
+        let stray = unknown(&raw.unknown, SECTION_KEYS).map_err(bad)?;
+        profile
+            .unknown_keys
+            .extend(stray.map(|key| UnknownKey { site: None, key }));
         let mut rules = Vec::new();
         for (rule, text) in raw.syscalls.iter().flatten().enumerate() {
             let line = reader.line(text.get());
@@ -242,13 +265,24 @@ impl Profile {
             };
             let parsed: RawRule = serde_json::from_str(text.get())
                 .map_err(|e| wrong(Fault::Json(relative(&e, line))))?;
-            let unknown = parsed.unknown.keys().filter(|k| !is_comment(k));
-            profile
-                .unknown_keys
-                .extend(unknown.map(|k| (rule, k.clone())));
-            if parsed.applies(target).map_err(wrong)? {
-                rules.push(parsed.into_oci().map_err(wrong)?);
-                profile.sites.push(Site { rule, line });
+            let site = Site { rule, line };
+            let mut stray: Vec<_> = unknown(&parsed.unknown, RULE_KEYS)
+                .map_err(wrong)?
+                .collect();
+            for arg in parsed.args.iter().flatten() {
+                stray.extend(unknown(&arg.unknown, ARG_KEYS).map_err(wrong)?);
+            }
+            let stray = stray.into_iter().map(|key| UnknownKey {
+                site: Some(site),
+                key,
+            });
+            profile.unknown_keys.extend(stray);
+            let applies = parsed.applies(target).map_err(wrong)?;
+            // A rule that does not apply has to be valid all the same.
+            let parsed = parsed.into_oci().map_err(wrong)?;
+            if applies {
+                rules.push(parsed);
+                profile.sites.push(site);
             }
         }
         let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
@@ -283,9 +317,20 @@ impl Profile {
 struct Reader<'a> {
     origin: &'a str,
     text: &'a str,
+    /// Offsets of the line ends.
+    ends: Vec<usize>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(origin: &'a str, text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+        Self {
+            origin,
+            text,
+            ends: ends.map(|(at, _)| at).collect(),
+        }
+    }
+
     fn read<'de, T: Deserialize<'de>>(&self, part: &'de str) -> Result<T, Error> {
         serde_json::from_str(part).map_err(|e| Error::Section {
             origin: self.origin.to_owned(),
@@ -306,8 +351,7 @@ impl Reader<'_> {
     /// The line at which a part of the text starts, from 1.
     fn line(&self, part: &str) -> usize {
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        1 + before.iter().filter(|&&b| b == b'\n').count()
+        1 + self.ends.partition_point(|&end| end < offset)
     }
 }
 
@@ -329,7 +373,7 @@ fn relative(e: &serde_json::Error, line: usize) -> String {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a seccomp section")]
 struct RawSection<'a> {
     default_action: String,
     default_errno_ret: Option<u32>,
@@ -341,10 +385,12 @@ struct RawSection<'a> {
     listener_metadata: Option<String>,
     #[serde(borrow)]
     syscalls: Option<Vec<&'a RawValue>>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an entry of archMap")]
 struct ArchMap {
     architecture: String,
     sub_architectures: Option<Vec<String>>,
@@ -397,6 +443,37 @@ fn flag(name: &str) -> Result<LinuxSeccompFilterFlag, Fault> {
     name.parse().map_err(|_| Fault::Flag(name.to_owned()))
 }
 
+/// The keys that mean something to some runtime, by where they stand.
+const SECTION_KEYS: &[&str] = &[
+    "defaultAction",
+    "defaultErrnoRet",
+    "defaultErrno",
+    "architectures",
+    "archMap",
+    "flags",
+    "listenerPath",
+    "listenerMetadata",
+    "syscalls",
+];
+const RULE_KEYS: &[&str] = &[
+    "names", "name", "action", "errnoRet", "errno", "args", "includes", "excludes",
+];
+const ARG_KEYS: &[&str] = &["index", "value", "valueTwo", "op"];
+
+/// The keys that mean nothing, remarks left out.
+fn unknown<'a>(
+    keys: &'a BTreeMap<String, IgnoredAny>,
+    known: &'static [&'static str],
+) -> Result<impl Iterator<Item = String> + 'a, Fault> {
+    for key in keys.keys() {
+        if let Some(known) = known.iter().find(|k| k.eq_ignore_ascii_case(key)) {
+            let key = key.clone();
+            return Err(Fault::KeyCase { key, known });
+        }
+    }
+    Ok(keys.keys().filter(|k| !is_comment(k)).cloned())
+}
+
 /// Keys that people write remarks under.
 fn is_comment(key: &str) -> bool {
     key.trim_start_matches(['_', '/', '$', '#'])
@@ -405,7 +482,7 @@ fn is_comment(key: &str) -> bool {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a rule")]
 struct RawRule {
     #[serde(default, deserialize_with = "some")]
     names: Option<Vec<String>>,
@@ -423,16 +500,22 @@ struct RawRule {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a condition")]
 struct RawArg {
     index: usize,
     value: u64,
     value_two: Option<u64>,
     op: String,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a set of caps, arches, minKernel"
+)]
 struct Filter {
     #[serde(default)]
     caps: Option<Vec<String>>,
@@ -536,10 +619,7 @@ fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, F
     };
     let by_name = match name.parse::<u32>() {
         Ok(n) => n,
-        Err(_) => (1..=133)
-            .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
-            .map(i32::cast_unsigned)
-            .ok_or_else(|| Fault::Errno(name.to_owned()))?,
+        Err(_) => errno_by_name(name).ok_or_else(|| Fault::Errno(name.to_owned()))?,
     };
     match number {
         Some(number) if number != by_name => Err(Fault::ErrnoTwice {
@@ -549,4 +629,17 @@ fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, F
         }),
         _ => Ok(Some(by_name)),
     }
+}
+
+/// errno(3); of two names for one number nix knows the first alone.
+fn errno_by_name(name: &str) -> Option<u32> {
+    let name = match name {
+        "EWOULDBLOCK" => "EAGAIN",
+        "EDEADLOCK" => "EDEADLK",
+        "ENOTSUP" => "EOPNOTSUPP",
+        other => other,
+    };
+    (1..=133)
+        .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
+        .map(i32::cast_unsigned)
 }
