@@ -11,9 +11,12 @@ use oci_spec::runtime::{
     LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -196,7 +199,7 @@ impl Profile {
     /// [`Error`], with the line.
     pub fn parse(origin: &str, text: &str, target: &Target) -> Result<Self, Error> {
         #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", expecting = "a profile, an object")]
+        #[serde(rename_all = "camelCase")]
         struct Top<'a> {
             #[serde(borrow, default)]
             default_action: Option<&'a RawValue>,
@@ -208,21 +211,20 @@ impl Profile {
             seccomp: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
-        #[serde(expecting = "the linux object of a config.json")]
         struct Linux<'a> {
             #[serde(borrow)]
             seccomp: Option<&'a RawValue>,
         }
         let reader = Reader::new(origin, text);
-        let top: Top = reader.read(text)?;
+        let Object(top): Object<Top> = reader.read(text)?;
         if top.default_action.is_some() {
             return Self::parse_section(origin, text, text, target);
         }
         // A whole config.json, or its `linux` object alone.
         let section = match top.linux {
             Some(linux) => reader
-                .read::<Option<Linux>>(linux.get())?
-                .and_then(|l| l.seccomp),
+                .read::<Option<Object<Linux>>>(linux.get())?
+                .and_then(|Object(l)| l.seccomp),
             None => top.seccomp,
         };
         match section {
@@ -379,7 +381,7 @@ struct RawSection<'a> {
     default_errno_ret: Option<u32>,
     default_errno: Option<String>,
     architectures: Option<Vec<String>>,
-    arch_map: Option<Vec<ArchMap>>,
+    arch_map: Option<Vec<Object<ArchMap>>>,
     flags: Option<Vec<String>>,
     listener_path: Option<PathBuf>,
     listener_metadata: Option<String>,
@@ -390,7 +392,7 @@ struct RawSection<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", expecting = "an entry of archMap")]
+#[serde(rename_all = "camelCase")]
 struct ArchMap {
     architecture: String,
     sub_architectures: Option<Vec<String>>,
@@ -405,7 +407,7 @@ impl RawSection<'_> {
             return Err(Fault::Both("architectures", "archMap"));
         }
         let mut out = None;
-        for entry in map {
+        for Object(entry) in map {
             let own = architecture(&entry.architecture)?;
             let subs = entry.sub_architectures.iter().flatten();
             let subs = subs
@@ -491,10 +493,8 @@ struct RawRule {
     errno_ret: Option<u32>,
     errno: Option<String>,
     args: Option<Vec<RawArg>>,
-    #[serde(default)]
-    includes: Option<Filter>,
-    #[serde(default)]
-    excludes: Option<Filter>,
+    includes: Option<Object<Filter>>,
+    excludes: Option<Object<Filter>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, IgnoredAny>,
 }
@@ -511,11 +511,7 @@ struct RawArg {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    expecting = "a set of caps, arches, minKernel"
-)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Filter {
     #[serde(default)]
     caps: Option<Vec<String>>,
@@ -523,6 +519,25 @@ struct Filter {
     arches: Option<Vec<String>>,
     #[serde(default)]
     min_kernel: Option<String>,
+}
+
+/// An object of JSON, and nothing else: serde takes an array for a struct too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        d.deserialize_map(Visitor(PhantomData))
+    }
 }
 
 /// A key that may be left out but not be `null`.
@@ -537,14 +552,14 @@ impl RawRule {
     /// include must match in every member.
     fn applies(&self, target: &Target) -> Result<bool, Fault> {
         let capable = |c: &String| target.capabilities.contains(c);
-        if let Some(ex) = &self.excludes
+        if let Some(Object(ex)) = &self.excludes
             && (ex.caps.iter().flatten().any(capable)
                 || ex.arches.iter().flatten().any(|a| is_arch(a, target.arch))
                 || ex.newer(target)?.unwrap_or(false))
         {
             return Ok(false);
         }
-        let Some(inc) = &self.includes else {
+        let Some(Object(inc)) = &self.includes else {
             return Ok(true);
         };
         let arches = inc.arches.as_deref().unwrap_or_default();
