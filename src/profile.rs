@@ -158,6 +158,8 @@ pub struct Profile {
     pub origin: String,
     /// Where each of the section's rules comes from.
     pub sites: Vec<Site>,
+    /// Whether it was written in docker's form, which no runtime takes.
+    pub is_extended: bool,
     /// Keys that mean nothing to any runtime: most likely a slip of the pen.
     pub unknown_keys: Vec<UnknownKey>,
 }
@@ -189,6 +191,7 @@ impl Profile {
             section,
             origin: "seccomp".to_owned(),
             sites: Vec::new(),
+            is_extended: false,
             unknown_keys: Vec::new(),
         }
     }
@@ -279,6 +282,7 @@ impl Profile {
                 key,
             });
             profile.unknown_keys.extend(stray);
+            profile.is_extended |= parsed.is_extended();
             let applies = parsed.applies(target).map_err(wrong)?;
             // A rule that does not apply has to be valid all the same.
             let parsed = parsed.into_oci().map_err(wrong)?;
@@ -287,6 +291,7 @@ impl Profile {
                 profile.sites.push(site);
             }
         }
+        profile.is_extended |= raw.arch_map.is_some() || raw.default_errno.is_some();
         let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
         let flags = raw.flags.iter().flatten();
         let flags = flags
@@ -555,6 +560,14 @@ fn some<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(
 }
 
 impl RawRule {
+    /// Whether it uses what only docker's form has.
+    const fn is_extended(&self) -> bool {
+        self.name.is_some()
+            || self.errno.is_some()
+            || self.includes.is_some()
+            || self.excludes.is_some()
+    }
+
     /// docker's reading: an exclude that matches anywhere drops the rule; an
     /// include must match in every member.
     fn applies(&self, target: &Target) -> Result<bool, Fault> {

@@ -22,6 +22,11 @@ use crate::logging;
 
 /// Arms the init of the container whose state is on standard input.
 pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
+    if args.stage == Some(Stage::Precreate) {
+        super::precreate::run(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    ensure!(!args.crun_bpf, "--crun-bpf goes with --stage precreate");
     let start = Instant::now();
     let state = State::read(io::stdin().lock())?;
     let id = &state.id;
