@@ -334,3 +334,7 @@ fn scmp_action(action: Action) -> ScmpAction {
         Action::Allow => ScmpAction::Allow,
     }
 }
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;
