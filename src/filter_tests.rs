@@ -134,12 +134,10 @@ fn many(count: u64, action: impl Fn(u64) -> &'static str) -> String {
 }
 
 #[test]
-fn a_profile_larger_than_a_filter_is_refused_soon() {
-    let start = std::time::Instant::now();
+fn a_profile_larger_than_a_filter_is_refused() {
     let message = message(&many(5000, |_| "ERRNO"));
     assert!(message.contains("does not fit a filter"), "{message}");
     assert!(message.contains("at most 4096"), "{message}");
-    assert!(start.elapsed().as_secs() < 10);
 }
 
 #[test]
