@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use caps::{Capability, CapsHashSet};
 use nix::unistd::Pid;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::input;
