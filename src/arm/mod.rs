@@ -39,6 +39,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::bpf::Program;
+use crate::listener::Handover;
 use crate::policy::Flags;
 use crate::sys::process::{self, PidFd};
 use crate::sys::procfs::Proc;
@@ -69,6 +70,10 @@ pub struct Request<'a> {
     pub flags: Flags,
     /// When to load it.
     pub boundary: Boundary,
+    /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
+    /// told as soon as there is one. Without, the filter has none, and such a
+    /// call fails with ENOSYS.
+    pub listener: Option<&'a Handover>,
     /// Takes one line with the outcome, long after the hook has returned. No
     /// pipe or socket on which the runtime awaits the end of the hook.
     pub report: Option<BorrowedFd<'a>>,

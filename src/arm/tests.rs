@@ -68,6 +68,7 @@ impl Init {
                 ..Flags::default()
             },
             boundary,
+            listener: None,
             report: Some(writer.as_fd()),
         });
         Ok(Self {
@@ -296,6 +297,7 @@ fn names_the_process_that_traces_init_already() -> Test {
         program: &program(0)?,
         flags: Flags::default(),
         boundary: Boundary::Exec,
+        listener: None,
         report: None,
     });
     let error = again.err().ok_or("armed twice")?.to_string();
@@ -317,6 +319,7 @@ fn refuses_what_is_no_init() -> Test {
             program: &program,
             flags: Flags::default(),
             boundary: Boundary::Exec,
+            listener: None,
             report: None,
         });
         assert!(matches!(refused, Err(Error::NotInit { .. })), "{pid}");
