@@ -12,6 +12,8 @@ use super::*;
 use crate::bpf::{Insn, op};
 use crate::policy::{Action, Arch};
 
+mod listener;
+
 type Test = Result<(), Box<dyn StdError>>;
 
 /// mkdir fails with an errno that nothing else gives; all else is allowed.
@@ -44,7 +46,16 @@ struct Init {
 }
 
 impl Init {
-    fn start(mut command: Command, boundary: Boundary, program: &Program) -> std::io::Result<Self> {
+    fn start(command: Command, boundary: Boundary, program: &Program) -> std::io::Result<Self> {
+        Self::start_with(command, boundary, program, None)
+    }
+
+    fn start_with(
+        mut command: Command,
+        boundary: Boundary,
+        program: &Program,
+        listener: Option<&Handover>,
+    ) -> std::io::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -68,7 +79,7 @@ impl Init {
                 ..Flags::default()
             },
             boundary,
-            listener: None,
+            listener,
             report: Some(writer.as_fd()),
         });
         Ok(Self {
