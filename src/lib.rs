@@ -15,6 +15,7 @@ pub mod load;
 pub mod plain;
 pub mod plan;
 pub mod policy;
+pub mod precreate;
 pub mod profile;
 pub mod prove;
 pub mod report;

@@ -6,6 +6,8 @@
 
 use crate::policy::{Arch, Call, X32_BIT};
 use libseccomp::{ScmpArch, ScmpSyscall};
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// What an architecture makes of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ pub fn resolve(name: &str, arch: Arch) -> Wiring {
         Some(_) => Wiring::Absent,
         None => match table_number(name, arch) {
             Some(nr) => Wiring::Direct(nr),
-            None if Arch::ALL.iter().any(|&a| table_number(name, a).is_some()) => Wiring::Absent,
+            None if TABLES.contains_key(name) => Wiring::Absent,
             None => Wiring::Unknown,
         },
     }
@@ -161,8 +163,22 @@ fn multiplexed(name: &str, arch: Arch, by: &str, mask: u32, number: i32) -> Wiri
 /// private calls at 0xf0000 are in libseccomp's table.
 const TABLE_LENGTH: u32 = 1024;
 
+/// The table crate finds names by number; this is the way back.
+static TABLES: LazyLock<HashMap<&str, Vec<(Arch, u32)>>> = LazyLock::new(|| {
+    let mut numbers = HashMap::<_, Vec<_>>::new();
+    for &arch in Arch::ALL {
+        for nr in base(arch)..base(arch) + TABLE_LENGTH {
+            if let Some(name) = table_name(arch, nr) {
+                numbers.entry(name).or_default().push((arch, nr));
+            }
+        }
+    }
+    numbers
+});
+
 fn table_number(name: &str, arch: Arch) -> Option<u32> {
-    (base(arch)..base(arch) + TABLE_LENGTH).find(|&nr| table_name(arch, nr) == Some(name))
+    let mut numbers = TABLES.get(name)?.iter();
+    numbers.find(|(a, _)| *a == arch).map(|(_, nr)| *nr)
 }
 
 fn table_name(arch: Arch, nr: u32) -> Option<&'static str> {

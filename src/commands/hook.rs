@@ -23,6 +23,11 @@ use crate::logging;
 
 /// Arms the init of the container whose state is on standard input.
 pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
+    if args.stage == Some(Stage::Precreate) {
+        super::precreate::run(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    ensure!(!args.crun_bpf, "--crun-bpf goes with --stage precreate");
     let start = Instant::now();
     let state = State::read(io::stdin().lock())?;
     let id = &state.id;
@@ -57,7 +62,11 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     for finding in &filter.translation.findings {
         let site = finding.rule.map(|rule| filter.profile.site(rule));
         let site = site.map_or_else(String::new, |s| s + ": ");
-        debug!("{}: {site}{}", filter.profile.origin, finding.kind);
+        debug!(
+            "{}: {site}{}",
+            filter.profile.origin,
+            filter.describe(finding)
+        );
     }
     let (stage, init) = init(args.stage, state, &config)?;
     let report = args.log.as_deref().map(logging::open).transpose();

@@ -6,6 +6,7 @@ mod dry_run;
 mod features;
 mod hook;
 mod init;
+mod precreate;
 mod resolve;
 mod source;
 mod test;
