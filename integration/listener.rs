@@ -63,6 +63,7 @@ support::on_each_runtime! {
     lives_on_without_its_agent
     does_not_start_without_an_agent
     does_not_start_with_an_agent_that_hangs_up
+    does_not_start_where_the_runtime_has_a_listener_too
     ignores_a_path_that_no_rule_needs
 }
 
@@ -298,6 +299,18 @@ fn does_not_start_with_an_agent_that_hangs_up(runtime: Runtime) {
         let seconds = Duration::from_secs(5);
         assert!(process::within(seconds, said), "{}", created.output(pid));
     }
+}
+
+/// The kernel allows a process one listener: the runtime's own load fails.
+fn does_not_start_where_the_runtime_has_a_listener_too(runtime: Runtime) {
+    let (_agent, profile) = answering();
+    let seen = Container::new(runtime)
+        .seccomp(&profile)
+        .hook::<&str>(Stage::CreateRuntime, &[])
+        .probe("print unfiltered")
+        .run()
+        .fails();
+    assert_eq!(seen.stdout, "", "{seen}");
 }
 
 fn ignores_a_path_that_no_rule_needs(runtime: Runtime) {
