@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::sleep;
+use std::time::Duration;
 
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags, notify_id_valid};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -73,9 +75,7 @@ fn serve(mut connection: UnixStream, tell: &Sender<Value>) {
     connection.read_to_end(&mut message).expect("the rest");
     let message = serde_json::from_slice(&message).expect("the message is JSON");
     let _ = tell.send(message);
-    // It ends when no process of the container is left; kernels before 6.11
-    // do not say so, and this thread then ends with the tests.
-    while let Ok(request) = ScmpNotifReq::receive(listener) {
+    while let Some(request) = next(listener) {
         let path = path_of(listener, &request);
         let (id, none) = (request.id, ScmpNotifRespFlags::empty());
         let answer = match path.as_str() {
@@ -90,6 +90,21 @@ fn serve(mut connection: UnixStream, tell: &Sender<Value>) {
         }
     }
     close(listener).expect("close of the listener");
+}
+
+/// The next call; `None` when no process of the container is left. (Kernels
+/// before 6.11 do not say so: then this waits until the tests end.)
+fn next(listener: RawFd) -> Option<ScmpNotifReq> {
+    // A call that a signal has interrupted is gone (ENOENT), to be made again:
+    // Go's runtime sends itself many. At the end the error is the same, so it
+    // is the end if it lasts.
+    (0..100).find_map(|_| match ScmpNotifReq::receive(listener) {
+        Ok(request) => Some(request),
+        Err(_) => {
+            sleep(Duration::from_millis(10));
+            None
+        }
+    })
 }
 
 /// The one descriptor, and the bytes that came with it.
