@@ -17,8 +17,13 @@ pub struct Error(#[from] serde_json::Error);
 
 #[derive(Deserialize)]
 struct Config<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     annotations: Option<&'a RawValue>,
+}
+
+/// `null` is a value as well: it stands where the new one has to go.
+fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
 }
 
 /// Puts an annotation in, or takes it out; one of the same name that was there

@@ -678,3 +678,7 @@ fn errno_by_name(name: &str) -> Option<u32> {
         .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
         .map(i32::cast_unsigned)
 }
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;
