@@ -11,6 +11,7 @@ pub mod features;
 pub mod filter;
 pub mod input;
 mod json;
+pub mod listener;
 pub mod load;
 pub mod plain;
 pub mod plan;

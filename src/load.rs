@@ -21,7 +21,8 @@ pub enum Error {
     /// rule and the [`crate::translate::Fault`].
     #[error(transparent)]
     Filter(#[from] filter::Error),
-    /// A listener would have to be handed over, which takes another process.
+    /// Whoever is under the filter cannot hand its listener over: those calls
+    /// are filtered. [`crate::arm`] does it from another process.
     #[error("SCMP_ACT_NOTIFY needs another process to hand the listener over")]
     Notify,
     /// The kernel refused the filter.

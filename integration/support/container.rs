@@ -382,6 +382,14 @@ pub struct Created {
 }
 
 impl Created {
+    pub fn id(&self) -> &str {
+        &self.container.id
+    }
+
+    pub fn bundle(&self) -> &Path {
+        self.container.bundle()
+    }
+
     /// `create` succeeded.
     #[track_caller]
     pub fn ready(self) -> Self {

@@ -13,6 +13,7 @@ use nix::unistd::{Pid, getppid};
 use oci_seccomp::arm::{self, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::filter::Filter;
+use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
 use oci_seccomp::report::Report;
 
@@ -58,12 +59,6 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     if args.dry_run {
         return print_report(&Report::new(&filter, Some(&plan)), args.format, false);
     }
-    if filter.translation.policy.listener.is_some() {
-        bail!(
-            "the profile has rules with SCMP_ACT_NOTIFY: the hook cannot hand a listener over, \
-             leave this container's seccomp to the runtime"
-        );
-    }
     for finding in &filter.translation.findings {
         let site = finding.rule.map(|rule| filter.profile.site(rule));
         let site = site.map_or_else(String::new, |s| s + ": ");
@@ -76,11 +71,13 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     let (stage, init) = init(args.stage, state, &config)?;
     let report = args.log.as_deref().map(logging::open).transpose();
     let report: Option<File> = report.context("cannot log")?;
+    let agent = agent(&filter, state, stage, init)?;
     arm::arm(&Request {
         init,
         program: &filter.program,
         flags: filter.translation.policy.flags,
         boundary: plan.boundary,
+        listener: agent.as_ref(),
         report: report.as_ref().map(AsFd::as_fd),
     })?;
     info!(
@@ -103,6 +100,24 @@ fn filter(args: &HookArgs, config: &Config) -> anyhow::Result<Option<Filter>> {
         }
         None => source::from_config(config, &args.translate),
     }
+}
+
+/// The agent that the profile's NOTIFY rules ask, connected.
+fn agent(
+    filter: &Filter,
+    state: &State,
+    stage: Stage,
+    init: Pid,
+) -> anyhow::Result<Option<Handover>> {
+    let Some(listener) = &filter.translation.policy.listener else {
+        return Ok(None);
+    };
+    let pid = match stage {
+        // Here init has another number than the runtime knows it by.
+        Stage::CreateContainer => listener::pid_outside(init)?,
+        _ => init,
+    };
+    Ok(Some(Handover::connect(listener, state, pid)?))
 }
 
 /// Which process is the container's init, and at which stage this is.
