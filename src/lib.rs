@@ -10,6 +10,7 @@ pub mod compile;
 pub mod features;
 pub mod filter;
 pub mod input;
+mod json;
 pub mod load;
 pub mod plain;
 pub mod plan;
