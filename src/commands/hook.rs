@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
-use log::{debug, info, warn};
-use nix::unistd::{Pid, getppid};
+use anyhow::{Context, ensure};
+use log::{debug, info};
+use nix::unistd::Pid;
 use oci_seccomp::arm::{self, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::filter::Filter;
@@ -17,7 +17,7 @@ use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
 use oci_seccomp::report::Report;
 
-use super::{print_report, source};
+use super::{print_report, source, stage};
 use crate::cli::{HookArgs, Stage};
 use crate::logging;
 
@@ -41,11 +41,10 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         "the state's bundle \"{}\" is no absolute path",
         state.bundle.display()
     );
-    let config = Config::load(&state.bundle).with_context(|| match &state.pid {
-        Some(pid) if pid.as_raw() > 1 => "cannot read the bundle",
-        // At startContainer only the container's files are in sight.
-        _ => "cannot read the bundle (this hook is for createRuntime and createContainer)",
-    })?;
+    if !args.dry_run {
+        stage::check_bundle_is_the_runtimes(state)?;
+    }
+    let config = Config::load(&state.bundle).context("cannot read the bundle")?;
     let Some(filter) = filter(args, &config)? else {
         ensure!(
             !args.require,
@@ -68,7 +67,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
             filter.describe(finding)
         );
     }
-    let (stage, init) = init(args.stage, state, &config)?;
+    let (stage, init) = stage::init(args.stage, state, &config)?;
     let report = args.log.as_deref().map(logging::open).transpose();
     let report: Option<File> = report.context("cannot log")?;
     let agent = agent(&filter, state, stage, init)?;
@@ -118,49 +117,4 @@ fn agent(
         _ => init,
     };
     Ok(Some(Handover::connect(listener, state, pid)?))
-}
-
-/// Which process is the container's init, and at which stage this is.
-///
-/// At createRuntime the state says it. Container-side the runtimes do not
-/// agree (crun says 0, youki nothing, runc 1), but there init starts the hook
-/// itself. A program in between, a shell say, would be taken for init, so it
-/// has to be the first process of the container's pid namespace, or the one
-/// that the state names.
-fn init(stage: Option<Stage>, state: &State, config: &Config) -> anyhow::Result<(Stage, Pid)> {
-    let parent = getppid();
-    let inside = state
-        .pid
-        .is_none_or(|pid| pid.as_raw() == 1 || pid == parent);
-    let stage = stage.unwrap_or(match inside {
-        true => Stage::CreateContainer,
-        false => Stage::CreateRuntime,
-    });
-    if stage != Stage::CreateContainer {
-        let pid = state.pid.filter(|pid| pid.as_raw() != 1);
-        let pid = pid.context(
-            "the state names no process that can be the container's init: \
-             is this hook at createContainer? (--stage createContainer)",
-        )?;
-        return Ok((stage, pid));
-    }
-    let own_namespace = config
-        .namespaces
-        .iter()
-        .any(|n| n.kind == "pid" && n.path.is_none());
-    let certain = match own_namespace {
-        true => parent.as_raw() == 1,
-        false => state.pid == Some(parent),
-    };
-    if !certain {
-        warn!(
-            "started by process {parent}, the state says {:?}",
-            state.pid
-        );
-        bail!(
-            "cannot tell which process is the container's init: at createContainer it has to \
-             start this hook itself, with no program in between; use createRuntime"
-        );
-    }
-    Ok((stage, parent))
 }

@@ -9,6 +9,7 @@ mod init;
 mod precreate;
 mod resolve;
 mod source;
+mod stage;
 mod test;
 
 use std::io::{self, Write};
