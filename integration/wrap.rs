@@ -2,22 +2,24 @@
 //! What a workload is, by /proc/self/status, it must be wrapped as well.
 #![forbid(unsafe_code)]
 
+#[path = "programs.rs"]
+mod filters;
 mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use oci_seccomp::policy::Action;
 use serde_json::{Value, json};
 use support::{Container, Outcome, Run, Runtime, binary, testdata};
 
 /// EBADFD: no mkdir fails so by itself.
 const DENIED: i32 = 77;
 
-/// What the whole of a process is to itself. Its own filter apart.
+/// What a process is, but for its filter; and whose stderr is.
 const WHO: &str = "grep -E '^(Uid|Gid|Groups|Cap...|Umask|NoNewPrivs):' /proc/self/status; \
-     echo HOME=$HOME; pwd; ls -ln /proc/self/fd/ | grep -c ' 0 '; \
-     ls -lnL /proc/self/fd/1 | cut -c1-30; : > /dev/stdout && echo writable";
+     echo HOME=$HOME; pwd; busybox stat -Lc %a:%u /proc/self/fd/2; true >> /dev/stdout && echo writable";
 
 fn denies_mkdir() -> Value {
     json!({
@@ -41,6 +43,7 @@ fn allows_only(names: &[&str]) -> Value {
 support::on_each_runtime! {
     leaves_the_workload_who_it_is
     filters_the_workload_and_what_it_forks
+    works_in_a_user_namespace
     works_on_a_read_only_root_with_and_without_a_fresh_dev
     adds_to_the_profile_only_execve_and_capset
     loads_the_flags_of_the_profile
@@ -78,6 +81,22 @@ fn capabilities() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
+            "inheritable",
+            json!({ "bounding": some, "inheritable": ambient, "permitted": ambient }),
+        ),
+        (
+            "ambient that cannot be raised",
+            json!({ "bounding": some, "permitted": some, "ambient": ambient }),
+        ),
+        (
+            "more than bounding",
+            json!({ "bounding": ["CAP_KILL"], "permitted": some, "effective": some }),
+        ),
+        (
+            "unknown",
+            json!({ "bounding": ["CAP_KILL", "CAP_FLY"], "permitted": ["CAP_FLY"] }),
+        ),
+        (
             "admin without effect",
             json!({ "bounding": ["CAP_SYS_ADMIN"], "permitted": [], "effective": [] }),
         ),
@@ -88,6 +107,9 @@ fn leaves_the_workload_who_it_is(runtime: Runtime) {
     for (name, capabilities) in capabilities() {
         for (uid, gid, groups) in [(0, 0, None), (1000, 100, Some([7, 1000])), (1000, 0, None)] {
             for no_new_privileges in [false, true] {
+                if no_new_privileges && !["default", "ambient"].contains(&name) {
+                    continue;
+                }
                 let container = || {
                     let container = Container::new(runtime)
                         .no_new_privileges(no_new_privileges)
@@ -110,8 +132,10 @@ fn leaves_the_workload_who_it_is(runtime: Runtime) {
                 };
                 let plain = container().run();
                 let wrapped = container().wrapped(&[]).run();
+                let started = |seen: &Outcome| (seen.code() == Some(0), seen.stdout.clone());
                 assert_eq!(
-                    wrapped.stdout, plain.stdout,
+                    started(&wrapped),
+                    started(&plain),
                     "{name}, {uid}:{gid} {groups:?}, {no_new_privileges}: {wrapped}{plain}"
                 );
                 assert!(plain.stdout.contains("CapBnd"), "{plain}");
@@ -191,6 +215,29 @@ fn works_on_a_read_only_root_with_and_without_a_fresh_dev(runtime: Runtime) {
     }
 }
 
+fn works_in_a_user_namespace(runtime: Runtime) {
+    for uid in [0, 1000] {
+        let container = Container::new(runtime)
+            .uid(uid)
+            .seccomp(&denies_mkdir())
+            .probe(STATUS_AND_CALLS)
+            .patch(|config| {
+                let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+                config["linux"]["uidMappings"] = maps.clone();
+                config["linux"]["gidMappings"] = maps;
+                let namespaces = config["linux"]["namespaces"].as_array_mut();
+                namespaces
+                    .expect("namespaces")
+                    .push(json!({ "type": "user" }));
+            });
+        // For the container's root to get to the files.
+        let all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(container.bundle(), all).expect("mode");
+        let seen = container.wrapped(&[]).run().exits(9);
+        check_denies_mkdir(&seen, false, uid);
+    }
+}
+
 fn adds_to_the_profile_only_execve_and_capset(runtime: Runtime) {
     let mut names = vec!["write", "exit_group", "execve", "openat2"];
     for no_new_privileges in [true, false] {
@@ -262,7 +309,7 @@ fn finds_the_workload_with_the_workloads_rights(runtime: Runtime) {
 
 fn gives_the_workload_no_way_to_its_files(runtime: Runtime) {
     const TRY: &str = "cd /dev/.oci-seccomp; ls; for f in *; do \
-         : >> $f; chmod 777 $f; rm $f; : > $f.new; done; echo done";
+         true >> $f; chmod 777 $f; rm $f; true > $f.new; done; echo done";
     let container = Container::new(runtime)
         .uid(0)
         .seccomp(&denies_mkdir())
@@ -281,18 +328,22 @@ fn gives_the_workload_no_way_to_its_files(runtime: Runtime) {
         .filter(|l| l.contains("Read-only file system"));
     assert_eq!(refused.count(), 12, "{seen}");
 
-    // The shim itself, through /proc: as in CVE-2019-5736. The workload is a
-    // copy of the shell that waits for nothing, so the shim is run once more.
-    const OVERWRITE: &str = "/dev/.oci-seccomp/oci-seccomp init --bpf /fifo true & pid=$!; \
-         : >> /proc/$pid/exe; /dev/.oci-seccomp/oci-seccomp --version";
-    let seen = Container::new(runtime)
+    // Through /proc, as in CVE-2019-5736: while it runs, and after.
+    const OVERWRITE: &str = "cd /dev/.oci-seccomp; (sleep 9 | ./oci-seccomp dry-run -) & sleep 1; \
+         pid=$(pidof oci-seccomp); true >> /proc/$pid/exe; exec 9< /proc/$pid/exe; \
+         kill -9 $pid; sleep 1; true >> /proc/self/fd/9; ./oci-seccomp --version";
+    let container = Container::new(runtime)
         .uid(0)
         .seccomp(&denies_mkdir())
-        .args(&["sh", "-c", OVERWRITE])
-        .wrapped(&[])
-        .run()
-        .success();
+        .args(&["sh", "-c", OVERWRITE]);
+    symlink("busybox", container.rootfs().join("bin/pidof")).expect("link");
+    let seen = container.wrapped(&[]).run().success();
     assert!(seen.stdout.starts_with("oci-seccomp "), "{seen}");
+    assert!(seen.stderr.contains("/exe: Text file busy"), "{seen}");
+    assert!(
+        seen.stderr.contains("fd/9: Read-only file system"),
+        "{seen}"
+    );
 }
 
 fn keeps_the_section_for_the_runtime_when_told_to(runtime: Runtime) {
@@ -307,6 +358,78 @@ fn keeps_the_section_for_the_runtime_when_told_to(runtime: Runtime) {
             .success();
         assert_eq!(seen.field("pid1", "Seccomp_filters"), "2", "{seen}");
         assert_eq!(seen.errno("mkdir"), DENIED, "{seen}");
+    }
+}
+
+/// `setpriv PRIVILEGES oci-seccomp init`, with this program, as this user with
+/// CAP_KILL; it prints its effective capabilities.
+fn init(privileges: &str, answers: &[filters::Answer], uid: u32) -> Outcome {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = |name: &str, contents: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, contents).expect("file");
+        path
+    };
+    let kill = json!(["CAP_KILL"]);
+    let identity = json!({
+        "uid": uid, "gid": 0, "looksUpHome": false,
+        "capabilities": {
+            "bounding": kill, "effective": kill, "inheritable": [], "permitted": kill, "ambient": []
+        }
+    });
+    let identity = file("identity.json", identity.to_string().as_bytes());
+    let run = Run::new("setpriv").arg(privileges).arg(binary());
+    run.args(["init", "--bpf"])
+        .arg(file("filter.bpf", &filters::answering(answers)))
+        .arg("--identity")
+        .arg(identity)
+        .args(["--", "grep", "CapEff", "/proc/self/status"])
+        .run()
+}
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        support::skip("becoming another user needs root");
+    }
+    root
+}
+
+#[test]
+fn init_becomes_another_under_the_filter() {
+    if is_root() {
+        let seen = init("--reset-env", &[], 0).success();
+        assert_eq!(seen.stdout, "CapEff:\t0000000000000020\n");
+        let seen = init("--reset-env", &[], 65534).success();
+        assert_eq!(seen.stdout, "CapEff:\t0000000000000000\n");
+    }
+}
+
+/// A capset that only seems to succeed would leave the workload root.
+#[test]
+fn init_loads_nothing_that_keeps_it_from_giving_up_its_privileges() {
+    for action in [
+        Action::KillProcess,
+        Action::Errno(1),
+        Action::Errno(0),
+        Action::Trace(0),
+    ] {
+        if is_root() {
+            let seen = init("--reset-env", &[(libc::SYS_capset, None, action)], 0);
+            let seen = seen
+                .exits(125)
+                .says(&format!("answers capset with {action}"));
+            assert_eq!(seen.stdout, "");
+        }
+    }
+}
+
+#[test]
+fn init_says_what_it_needs_to_become_another() {
+    if is_root() {
+        let seen = init("--bounding-set=-setuid", &[], 65534).exits(125);
+        assert_eq!(seen.stdout, "");
+        seen.says("cannot become user 65534").says("CAP_SETUID");
     }
 }
 
@@ -382,12 +505,10 @@ fn undo_puts_back_the_very_file_and_leaves_nothing() {
 #[test]
 fn takes_a_relative_bundle() {
     let bundle = Bundle::new(&denies_mkdir());
-    for args in [["wrap", "."], ["wrap", "."]].iter().take(1) {
+    for args in [&["wrap", "."][..], &["wrap", "--undo", "."]] {
         let run = Run::new(binary()).args(args).current_dir(bundle.path());
         run.run().success();
     }
-    let undo = Run::new(binary()).args(["wrap", "--undo", "."]);
-    undo.current_dir(bundle.path()).run().success();
     bundle.is_untouched();
 }
 
@@ -473,11 +594,11 @@ fn follows_no_link_out_of_the_bundle() {
 fn refuses_what_would_not_run_and_names_call_and_rule() {
     for (profile, says) in [
         (
-            allows_only(&["execve"]),
+            allows_only(&["execve", "openat2"]),
             "the default action answers capset with KILL_PROCESS",
         ),
         (
-            allows_only(&["write"]),
+            allows_only(&["write", "openat2"]),
             "the default action answers execve with",
         ),
         (

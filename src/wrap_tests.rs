@@ -44,7 +44,28 @@ const USER: &str = r#"{
 #[test]
 fn without_no_new_privs_the_shim_starts_as_root() {
     let wrapped = wrapped(USER).unwrap();
-    insta::assert_snapshot!(wrapped.config, @"");
+    insta::assert_snapshot!(wrapped.config, @r#"
+    {
+      "ociVersion": "1.0.2",
+      "process": {
+        "user": { "uid": 0, "gid": 0, "umask": 18, "additionalGids": [ 5, 6 ] },
+        "args": [ "/dev/.oci-seccomp/oci-seccomp", "init", "--bpf", "/dev/.oci-seccomp/filter.bpf", "--flags", "LOG,SPEC_ALLOW", "--identity", "/dev/.oci-seccomp/identity.json", "--", "sh", "-c", "exit" ],
+        "env": [ "PATH=/bin" ],
+        "capabilities": {"permitted": ["CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_SETUID", "CAP_CHOWN", "CAP_SETGID"], 
+          "bounding": [ "CAP_KILL", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_CHOWN", "CAP_SETGID" ],
+          "effective": ["CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_SETUID", "CAP_CHOWN", "CAP_SETGID"],
+          "ambient": [ "CAP_KILL" ]
+        },
+        "rlimits": [ { "type": "RLIMIT_NOFILE", "hard": 18446744073709551615, "soft": 1e3 } ]
+      },
+      "mounts": [
+        { "destination": "/dev/", "type": "tmpfs", "source": "tmpfs", "options": [ "nosuid" ] }, {"destination":"/dev/.oci-seccomp","options":["bind","ro","nosuid","nodev"],"source":".oci-seccomp/mount","type":"bind"}
+      ],
+      "linux": {
+        "namespaces": [ { "type": "mount" } ]
+      }
+    }
+    "#);
     let identity = wrapped.identity.unwrap();
     assert_eq!((identity.uid, identity.gid), (1000, 100));
     assert!(identity.looks_up_home);
@@ -57,7 +78,7 @@ fn without_no_new_privs_the_shim_starts_as_root() {
 fn with_no_new_privs_the_process_stays_as_it_is() {
     let text = r#"{"process": {"noNewPrivileges": true, "user": {"uid": 5}, "args": ["a"]}, "linux": {"seccomp": {}}}"#;
     let wrapped = wrapped(text).unwrap();
-    insta::assert_snapshot!(wrapped.config, @"");
+    insta::assert_snapshot!(wrapped.config, @r#"{"mounts": [{"destination":"/.oci-seccomp","options":["bind","ro","nosuid","nodev"],"source":".oci-seccomp/mount","type":"bind"}], "process": {"noNewPrivileges": true, "user": {"uid": 5}, "args": ["/.oci-seccomp/oci-seccomp", "init", "--bpf", "/.oci-seccomp/filter.bpf", "--flags", "LOG,SPEC_ALLOW", "--", "a"]}, "linux": {}}"#);
     assert_eq!(wrapped.identity, None);
     let kept = wrap(&config(text), Flags::default(), true).unwrap().config;
     assert!(kept.ends_with(r#""linux": {"seccomp": {}}}"#), "{kept}");
