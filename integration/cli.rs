@@ -34,7 +34,7 @@ fn denies_mkdir() -> Value {
 #[test]
 fn help_names_every_subcommand() {
     let help = oci_seccomp(&["--help"]).run().success();
-    for command in ["hook", "init", "dry-run", "features"] {
+    for command in ["hook", "init", "wrap", "dry-run", "features"] {
         assert!(help.stdout.contains(command), "no {command} in {help}");
         let own = oci_seccomp(&[command, "--help"]).run().success();
         assert!(own.stdout.contains("Usage"), "{own}");

@@ -81,6 +81,10 @@ fn capabilities() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
+            "admin",
+            json!({ "bounding": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"] }),
+        ),
+        (
             "inheritable",
             json!({ "bounding": some, "inheritable": ambient, "permitted": ambient }),
         ),

@@ -54,7 +54,7 @@ pub enum Command {
     /// as root with CAP_SYS_ADMIN, and the shim becomes what the config
     /// described; the profile must allow capset and execve then, else execve.
     /// A later exec into such a container starts as the shim does: give it a
-    /// user, capabilities and a filter of its own.
+    /// user and capabilities of its own.
     ///
     /// The status is 0, or 1 if the bundle or its profile is refused, 2 if a
     /// file cannot be read or written. Then nothing was changed.
@@ -244,7 +244,7 @@ pub struct WrapArgs {
     /// Use this profile, not the bundle's linux.seccomp section
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Leave linux.seccomp to the runtime as well, as for what joins the container later
+    /// Leave linux.seccomp to the runtime too, which then filters the shim and what joins later
     #[arg(long)]
     pub keep_section: bool,
     /// Put the bundle back as it was

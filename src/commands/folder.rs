@@ -122,6 +122,11 @@ impl Folder {
         write().with_context(|| format!("cannot write {}", self.path(name).display()))
     }
 
+    /// Puts its names on disk.
+    pub fn sync(&self) -> anyhow::Result<()> {
+        fsync(&self.fd).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
     /// Gives a file of `self` a second name in `to`.
     pub fn link(&self, name: &str, to: &Self, new: &str) -> anyhow::Result<()> {
         linkat(&self.fd, name, &to.fd, new, AtFlags::empty()).with_context(|| {

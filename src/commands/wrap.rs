@@ -173,6 +173,9 @@ fn install(
         "{} was changed meanwhile",
         bundle.path(CONFIG).display()
     );
+    // The original must not be lost with a power cut after the next step.
+    mounted.sync()?;
+    ours.sync()?;
     ours.rename(CONFIG, bundle, CONFIG)
 }
 
