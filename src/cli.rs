@@ -53,8 +53,8 @@ pub enum Command {
     /// linux.seccomp goes. Without noNewPrivileges the runtime starts the shim
     /// as root with CAP_SYS_ADMIN, and the shim becomes what the config
     /// described; the profile must allow capset and execve then, else execve.
-    /// A later exec into such a container starts as the shim does: give it a
-    /// user and capabilities of its own.
+    /// A later exec into such a container starts as the shim does, unless the
+    /// runtime is told otherwise (--process).
     ///
     /// The status is 0, or 1 if the bundle or its profile is refused, 2 if a
     /// file cannot be read or written. Then nothing was changed.

@@ -63,8 +63,8 @@ fn wrap_bundle(bundle: &Folder, args: &WrapArgs) -> Result<(), Failure> {
     }
     if wrapped.identity.is_some() {
         warn!(
-            "the runtime starts the shim as root with CAP_SYS_ADMIN, and so what it execs into \
-             the container, unless that is given a user and capabilities of its own"
+            "the runtime starts the shim as root with CAP_SYS_ADMIN, and so whatever it execs into \
+             the container later, unless told otherwise by --process"
         );
     }
     Ok(())
