@@ -180,14 +180,8 @@ pub struct InitArgs {
     #[command(flatten)]
     pub source: InitSource,
     /// How to load the program: SECCOMP_FILTER_FLAG_*
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FLAG,…",
-        value_delimiter = ',',
-        requires = "bpf"
-    )]
-    #[arg(default_value = "SPEC_ALLOW")]
+    #[arg(long, value_enum, value_name = "FLAG,…", value_delimiter = ',')]
+    #[arg(default_value = "SPEC_ALLOW", conflicts_with_all = ["profile", "config"])]
     pub flags: Vec<FilterFlag>,
     /// Started as root, become the process described here: see wrap, which writes it
     #[arg(long, value_name = "FILE")]
@@ -228,7 +222,7 @@ pub enum FilterFlag {
     /// Without mitigations of speculative execution
     #[value(name = "SPEC_ALLOW")]
     SpecAllow,
-    /// A listener's answer is waited for whatever the signal
+    /// Only a fatal signal interrupts the wait for a listener's answer
     #[value(name = "WAIT_KILLABLE_RECV")]
     WaitKillableRecv,
     /// No flag
@@ -250,7 +244,7 @@ pub struct WrapArgs {
     /// Put the bundle back as it was
     #[arg(long, conflicts_with_all = ["profile", "keep_section", "strict", "ambiguous", "enosys"])]
     pub undo: bool,
-    /// Even if config.json was changed since, which is lost then
+    /// Undo even if config.json was changed since; the change is lost
     #[arg(long, requires = "undo")]
     pub force: bool,
     /// How the profile is read.
