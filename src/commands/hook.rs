@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use log::{debug, info};
 use nix::unistd::Pid;
 use oci_seccomp::arm::{self, Request};
@@ -58,6 +58,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     if args.dry_run {
         return print_report(&Report::new(&filter, Some(&plan)), args.format, false);
     }
+    check_is_executed(&config)?;
     for finding in &filter.translation.findings {
         let site = finding.rule.map(|rule| filter.profile.site(rule));
         let site = site.map_or_else(String::new, |s| s + ": ");
@@ -89,6 +90,20 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         start.elapsed().as_micros()
     );
     Ok(())
+}
+
+/// Makes sure that no crun handler was asked for: those run the workload in
+/// init itself (wasm) or in a virtual machine (krun), without the exec at
+/// which it would get its filter.
+fn check_is_executed(config: &Config) -> anyhow::Result<()> {
+    let mut names = config.annotations.keys();
+    match names.find(|n| *n == "run.oci.handler" || n.starts_with("module.wasm.image/")) {
+        Some(name) => bail!(
+            "annotation {name}: the runtime may run this workload without executing it, and \
+             there is nothing to load a filter at; leave this container's seccomp to the runtime"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// The filter that the command line or the bundle asks for.

@@ -193,7 +193,7 @@ fn check_privilege() -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "a filter takes no_new_privs or CAP_SYS_ADMIN, and this process has neither: set process.noNewPrivileges to true in config.json, or add CAP_SYS_ADMIN to process.capabilities (bounding, permitted and effective; ambient too for a user other than root)"
+        "a filter takes no_new_privs or CAP_SYS_ADMIN, and this process has neither: set process.noNewPrivileges to true in config.json, or add CAP_SYS_ADMIN to process.capabilities (bounding, permitted and effective; inheritable and ambient too for a user other than root)"
     )
 }
 
