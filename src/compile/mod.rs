@@ -16,7 +16,7 @@ use crate::policy::X32_BIT;
 use crate::policy::{Action, Arch, ArchRules, Clause, Condition, ENOSYS, FOREIGN_ARCH, Policy};
 use fold::{Folded, fold};
 use graph::{Graph, Node, NodeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use unit::Unit;
 
 /// Why a policy has no program.
@@ -136,17 +136,20 @@ impl Linker {
             Some(newest) if nr > newest => beyond,
             _ => default,
         };
-        let mut ranges = vec![(0, unnamed(0))];
+        let mut starts = BTreeMap::from([(0, unnamed(0))]);
+        if let Some(next) = rules.newest.and_then(|n| n.checked_add(1)) {
+            starts.insert(next, beyond);
+        }
         for (&nr, clauses) in &rules.calls {
-            ranges.push((nr, self.chain(rules.arch, clauses, default)?));
+            starts.insert(nr, self.chain(rules.arch, clauses, unnamed(nr))?);
             if let Some(next) = nr.checked_add(1) {
-                ranges.push((next, unnamed(next)));
+                starts.entry(next).or_insert(unnamed(next));
             }
         }
-        Ok(merged(ranges))
+        Ok(merged(starts.into_iter().collect()))
     }
 
-    /// The clauses of one call in file order, then the default.
+    /// The clauses of one call in file order, then what an unnamed one gets.
     fn chain(&mut self, arch: Arch, clauses: &[Clause], default: NodeId) -> Result<NodeId, Error> {
         // Behind an unconditional clause none decides.
         let mut deciding = Vec::new();
@@ -213,4 +216,75 @@ fn merged(ranges: Vec<Range>) -> Vec<Range> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Compare, Flags};
+    use crate::prove::prove;
+
+    fn clause(conditions: Vec<Condition>, action: Action) -> Clause {
+        Clause {
+            conditions,
+            action,
+            rule: 0,
+        }
+    }
+
+    fn policy(arches: Vec<ArchRules>) -> Policy {
+        Policy {
+            default: Action::KillProcess,
+            arches,
+            flags: Flags::default(),
+            listener: None,
+        }
+    }
+
+    fn rules(arch: Arch, newest: Option<u32>, calls: &[u32]) -> ArchRules {
+        let condition = Condition {
+            arg: 0,
+            compare: Compare::Eq(5),
+        };
+        let clauses = vec![clause(vec![condition], Action::Allow)];
+        let calls = calls.iter().map(|&nr| (nr, clauses.clone())).collect();
+        ArchRules {
+            arch,
+            calls,
+            newest,
+        }
+    }
+
+    #[test]
+    fn newer_calls_begin_where_the_policy_says_whatever_it_names() {
+        for newest in [None, Some(0), Some(7), Some(X32_BIT + 7), Some(u32::MAX)] {
+            for calls in [&[][..], &[0], &[7], &[6, 8, 9], &[X32_BIT], &[u32::MAX]] {
+                for arch in [Arch::X86_64, Arch::X86, Arch::X32] {
+                    let policy = policy(vec![rules(arch, newest, calls)]);
+                    let program = compile(&policy).unwrap();
+                    prove(&policy, &program).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_without_architectures_kills_everything() {
+        let policy = policy(Vec::new());
+        let program = compile(&policy).unwrap();
+        prove(&policy, &program).unwrap();
+        assert_eq!(program.instructions().len(), 2);
+    }
+
+    #[test]
+    fn architectures_of_one_width_share_their_units() {
+        let alone = policy(vec![rules(Arch::X86_64, None, &[7])]);
+        let both = policy(vec![
+            rules(Arch::X86_64, None, &[7]),
+            rules(Arch::Aarch64, None, &[7]),
+        ]);
+        let length = |policy| compile(policy).unwrap().instructions().len();
+        // A comparison of the token and some of the number, no unit.
+        assert!(length(&both) < length(&alone) + 5);
+    }
 }
