@@ -31,7 +31,7 @@ cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
 tiers = unit doctest $(filter-out runtime,$(integration)) runtime
 integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help build test $(tiers) bench demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) bench fuzz demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -60,6 +60,19 @@ doctest:
 
 bench: ## Measure translation beside plain libseccomp
 	$(cargo) bench --bench translation
+
+# A minute each. Without a sanitizer they run on stable Rust: what they look
+# for are panics and lies, not memory errors, which safe code has none of.
+FUZZ_SECONDS ?= 60
+fuzzers = profile state interpreter linker
+
+fuzz: ## Feed random input to what reads it: FUZZ_SECONDS=60 for each target
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	@for target in $(fuzzers); do \
+		echo "== $$target, $(FUZZ_SECONDS) s"; \
+		$(cargo) fuzz run -s none --target $(TARGET) "$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
+	done
 
 demo: deps ## Show a filter on real containers, under runc and crun (as root)
 	@$(MAKE) --no-print-directory build
