@@ -15,6 +15,7 @@ pub mod plain;
 pub mod plan;
 pub mod policy;
 pub mod profile;
+pub mod profile_dir;
 pub mod prove;
 pub mod report;
 pub mod sys;

@@ -1,23 +1,28 @@
 //! `oci-seccomp hook`: arms a container's init.
 #![forbid(unsafe_code)]
 
+mod stage;
+mod wanted;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
-use log::{debug, info, warn};
-use nix::unistd::{Pid, getppid};
-use oci_seccomp::arm::{self, Request};
-use oci_seccomp::bundle::{Config, State};
-use oci_seccomp::filter::Filter;
+use anyhow::{Context, ensure};
+use caps::{CapSet, Capability};
+use log::info;
+use oci_seccomp::arm::{self, Layer, Request};
+use oci_seccomp::bundle::State;
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::Report;
+use oci_seccomp::report::{Load, ReadyReport, Report, SCHEMA};
+use oci_seccomp::sys::seccomp::no_new_privs;
 
-use super::{print_report, source};
-use crate::cli::{HookArgs, Stage};
+use self::stage::Place;
+use self::wanted::{Wanted, wanted};
+use super::{print, print_report};
+use crate::cli::{Format, HookArgs, OnExisting};
 use crate::logging;
 
 /// Arms the init of the container whose state is on standard input.
@@ -30,113 +35,101 @@ pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Result<()> {
-    ensure!(
-        state.bundle.is_absolute(),
-        "the state's bundle \"{}\" is no absolute path",
-        state.bundle.display()
-    );
-    let config = Config::load(&state.bundle).with_context(|| match &state.pid {
-        Some(pid) if pid.as_raw() > 1 => "cannot read the bundle",
-        // At startContainer only the container's files are in sight.
-        _ => "cannot read the bundle (this hook is for createRuntime and createContainer)",
-    })?;
-    let Some(filter) = filter(args, &config)? else {
+    let place = Place::find(args.stage, state, args.dry_run)?;
+    let filters = wanted(args, state, place.config.as_ref())?;
+    if filters.is_empty() {
         ensure!(
             !args.require,
-            "{} has no linux.seccomp section, and --require asks for one",
-            config.path().display()
+            "the bundle {} has no linux.seccomp section, and --require asks for one",
+            state.bundle.display()
         );
         info!("container {}: no seccomp section, nothing to do", state.id);
         return Ok(());
-    };
-    let plan = Plan::for_process(config.process.as_ref());
+    }
+    let plan = plan(&place)?;
     if args.dry_run {
-        return print_report(&Report::new(&filter, Some(&plan)), args.format, false);
+        return filters.iter().try_for_each(|f| print_one(f, &plan, args));
     }
-    if filter.translation.policy.listener.is_some() {
-        bail!(
-            "the profile has rules with SCMP_ACT_NOTIFY: the hook cannot hand a listener over, \
-             leave this container's seccomp to the runtime"
-        );
-    }
-    for finding in &filter.translation.findings {
-        let site = finding.rule.map(|rule| filter.profile.site(rule));
-        let site = site.map_or_else(String::new, |s| s + ": ");
-        debug!("{}: {site}{}", filter.profile.origin, finding.kind);
-    }
-    let (stage, init) = init(args.stage, state, &config)?;
+    filters.iter().try_for_each(Wanted::check)?;
+    let init = place.init(state)?;
     let report = args.log.as_deref().map(logging::open).transpose();
     let report: Option<File> = report.context("cannot log")?;
+    let layers: Vec<Layer<'_>> = filters.iter().map(Wanted::layer).collect();
     arm::arm(&Request {
         init,
-        program: &filter.program,
-        flags: filter.translation.policy.flags,
+        layers: &layers,
         boundary: plan.boundary,
+        on_existing: on_existing(args.on_existing),
         report: report.as_ref().map(AsFd::as_fd),
     })?;
     info!(
-        "container {}: init {init} armed at {stage:?}: {} instructions of {}, to be loaded {}, \
-         after {} us",
+        "container {}: init {init} armed at {:?}: {}, to be loaded {}, after {} us",
         state.id,
-        filter.program.instructions().len(),
-        filter.profile.origin,
+        place.stage,
+        describe(&layers),
         plan.when(),
         start.elapsed().as_micros()
     );
     Ok(())
 }
 
-/// The filter that the command line or the bundle asks for.
-fn filter(args: &HookArgs, config: &Config) -> anyhow::Result<Option<Filter>> {
-    match &args.profile {
-        Some(path) => {
-            source::from_regular_file(path, config.process.as_ref(), &args.translate).map(Some)
-        }
-        None => source::from_config(config, &args.translate),
+/// When to load: what the bundle says of the workload, or, where it is out of
+/// sight, what this process has become along with it.
+fn plan(place: &Place) -> anyhow::Result<Plan> {
+    if let Some(config) = &place.config {
+        return Ok(Plan::for_process(config.process.as_ref()));
+    }
+    let no_new_privs = no_new_privs().context("cannot read no_new_privs")?;
+    let sys_admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
+        .context("cannot read the capabilities of this process")?;
+    Plan::for_start_container(no_new_privs, sys_admin).context(
+        "the workload has neither no_new_privs nor CAP_SYS_ADMIN, so at startContainer the kernel \
+         takes no filter for it any more: use createRuntime",
+    )
+}
+
+/// The command line's choice, in the library's terms.
+const fn on_existing(choice: OnExisting) -> arm::OnExisting {
+    match choice {
+        OnExisting::Verify => arm::OnExisting::Verify,
+        OnExisting::Stack => arm::OnExisting::Stack,
+        OnExisting::Skip => arm::OnExisting::Skip,
     }
 }
 
-/// Which process is the container's init, and at which stage this is.
-///
-/// At createRuntime the state says it. Container-side the runtimes do not
-/// agree (crun says 0, youki nothing, runc 1), but there init starts the hook
-/// itself. A program in between, a shell say, would be taken for init, so it
-/// has to be the first process of the container's pid namespace, or the one
-/// that the state names.
-fn init(stage: Option<Stage>, state: &State, config: &Config) -> anyhow::Result<(Stage, Pid)> {
-    let parent = getppid();
-    let inside = state
-        .pid
-        .is_none_or(|pid| pid.as_raw() == 1 || pid == parent);
-    let stage = stage.unwrap_or(match inside {
-        true => Stage::CreateContainer,
-        false => Stage::CreateRuntime,
+fn describe(layers: &[Layer<'_>]) -> String {
+    let each = layers.iter().map(|layer| {
+        let count = layer.program.instructions().len();
+        format!("{count} instructions of {}", layer.name)
     });
-    if stage != Stage::CreateContainer {
-        let pid = state.pid.filter(|pid| pid.as_raw() != 1);
-        let pid = pid.context(
-            "the state names no process that can be the container's init: \
-             is this hook at createContainer? (--stage createContainer)",
-        )?;
-        return Ok((stage, pid));
+    each.collect::<Vec<_>>().join(" and ")
+}
+
+/// Says what would be loaded of one filter.
+fn print_one(filter: &Wanted, plan: &Plan, args: &HookArgs) -> anyhow::Result<()> {
+    let on_existing = Some(on_existing(args.on_existing).describe());
+    match filter {
+        Wanted::Profile(filter) => {
+            let mut report = Report::new(filter, Some(plan));
+            if let Some(load) = &mut report.load {
+                load.on_existing = on_existing;
+            }
+            print_report(&report, args.format, false)
+        }
+        Wanted::Ready(origin, program, _) => {
+            let report = ReadyReport {
+                schema: SCHEMA,
+                source: origin.clone(),
+                load: Load {
+                    on_existing,
+                    ..Load::new(plan)
+                },
+                instructions: program.instructions().len(),
+            };
+            match args.format {
+                Format::Text => print(&report.to_text()),
+                Format::Json => print(&report.to_json()?),
+            }
+        }
     }
-    let own_namespace = config
-        .namespaces
-        .iter()
-        .any(|n| n.kind == "pid" && n.path.is_none());
-    let certain = match own_namespace {
-        true => parent.as_raw() == 1,
-        false => state.pid == Some(parent),
-    };
-    if !certain {
-        warn!(
-            "started by process {parent}, the state says {:?}",
-            state.pid
-        );
-        bail!(
-            "cannot tell which process is the container's init: at createContainer it has to \
-             start this hook itself, with no program in between; use createRuntime"
-        );
-    }
-    Ok((stage, parent))
 }

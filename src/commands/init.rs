@@ -10,12 +10,12 @@ use anyhow::{Context, anyhow, bail};
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
-use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
+use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
+use oci_seccomp::features;
 use oci_seccomp::policy::{Action, Flags};
 use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
 use oci_seccomp::sys::seccomp::no_new_privs;
-use oci_seccomp::{features, input};
 
 use super::{Failure, source};
 use crate::cli::{InitArgs, InitSource, TranslateArgs};
@@ -102,19 +102,11 @@ fn prepare(
 }
 
 /// The program that the command line asks for.
-fn filter(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
-    let Some(path) = &source.bpf else {
-        return compile(source, translate);
-    };
-    let bytes = input::read_regular_bytes(path, MAX_INSTRUCTIONS as u64 * 8)?;
-    let program = Program::from_bytes(&bytes)
-        .with_context(|| format!("{} is not a filter program", path.display()))?;
-    // As for a profile without flags.
-    let flags = Flags {
-        spec_allow: true,
-        ..Flags::default()
-    };
-    Ok((program, flags))
+fn filter(from: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
+    match &from.bpf {
+        Some(path) => source::program(path),
+        None => compile(from, translate),
+    }
 }
 
 /// Compiles a profile.
