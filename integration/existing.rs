@@ -37,6 +37,7 @@ support::on_each_runtime! {
     takes_a_ready_program
     arms_at_start_container_where_it_may_trace
     fails_closed_at_start_container_where_it_may_not_trace
+    always_adds_at_start_container
     takes_nothing_from_the_image_for_the_bundle
 }
 
@@ -322,16 +323,40 @@ fn start_container(container: Container, option: &str, contents: impl AsRef<[u8]
     })
 }
 
+/// One whose init a hook may trace at startContainer: runc's is of the same
+/// user and dumpable, crun's is not.
+fn traceable(runtime: Runtime) -> Container {
+    let container = Container::new(runtime).no_new_privileges(true);
+    match runtime {
+        Runtime::Runc => container,
+        Runtime::Crun => container.capabilities(&["CAP_SYS_PTRACE", "CAP_KILL"]),
+    }
+}
+
+/// There the runtime's filter is on the tracer too, so it may not read init's.
+fn always_adds_at_start_container(runtime: Runtime) {
+    for choice in ["verify", "stack", "skip"] {
+        let profile = denies(&["mkdir"], DENIED);
+        let container = traceable(runtime).seccomp(&profile);
+        let seen = start_container(container, "--profile", profile.to_string())
+            .patch(|config| {
+                let hook = &mut config["hooks"]["startContainer"][0]["args"];
+                let args = hook.as_array_mut().expect("arguments");
+                args.extend([json!("--on-existing"), json!(choice)]);
+            })
+            .probe("status -- call mkdir @/tmp/a 0x1ed")
+            .run()
+            .success();
+        has_filters(&seen, "2");
+        assert_eq!(seen.errno("mkdir"), DENIED, "{seen}");
+        seen.says("loaded on top of 1");
+    }
+}
+
 fn arms_at_start_container_where_it_may_trace(runtime: Runtime) {
     let profile = denies(&["mkdir"], DENIED).to_string();
     for (option, contents) in [("--profile", profile.into_bytes()), ("--bpf", program())] {
-        let container = Container::new(runtime).no_new_privileges(true);
-        // runc's init is of the same user and dumpable.
-        let container = match runtime {
-            Runtime::Runc => container,
-            Runtime::Crun => container.capabilities(&["CAP_SYS_PTRACE", "CAP_KILL"]),
-        };
-        let seen = start_container(container, option, contents)
+        let seen = start_container(traceable(runtime), option, contents)
             .probe("status -- call mkdir @/tmp/a 0x1ed -- call close 99")
             .run()
             .success();
