@@ -31,7 +31,7 @@ cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
 tiers = unit doctest $(filter-out runtime,$(integration)) runtime
 integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help build test $(tiers) demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) bench demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -57,6 +57,9 @@ $(integration):
 
 doctest:
 	$(cargo) test --doc
+
+bench: ## Measure translation beside plain libseccomp
+	$(cargo) bench --bench translation
 
 demo: deps ## Show a filter on real containers, under runc and crun (as root)
 	@$(MAKE) --no-print-directory build

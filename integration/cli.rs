@@ -34,7 +34,9 @@ fn denies_mkdir() -> Value {
 #[test]
 fn help_names_every_subcommand() {
     let help = oci_seccomp(&["--help"]).run().success();
-    for command in ["hook", "init", "dry-run", "features"] {
+    for command in [
+        "hook", "init", "dry-run", "compile", "resolve", "test", "features",
+    ] {
         assert!(help.stdout.contains(command), "no {command} in {help}");
         let own = oci_seccomp(&[command, "--help"]).run().success();
         assert!(own.stdout.contains("Usage"), "{own}");
@@ -165,4 +167,147 @@ fn is_static_so_that_it_runs_in_any_root_file_system() {
         .run()
         .success();
     assert!(!headers.stdout.contains("INTERP"), "{headers}");
+}
+
+#[test]
+fn compile_writes_one_program_in_four_forms() {
+    let (dir, path) = profile_file(&denies_mkdir());
+    let compile = |format: &str| {
+        let file = dir.path().join(format);
+        let out = file.to_str().expect("UTF-8");
+        oci_seccomp(&["compile", &path, "--format", format, "-o", out])
+            .run()
+            .success();
+        std::fs::read(&file).expect("the program")
+    };
+    let raw = compile("raw");
+    let program = oci_seccomp::bpf::Program::from_bytes(&raw).expect("a program");
+    compile("base64");
+    let encoded = dir.path().join("base64");
+    let decode = format!("base64 -d {}", encoded.display());
+    let decode = format!("{decode} | od -An -v -tx1 | tr -d ' \\n'");
+    let hex = Run::new("sh").args(["-c", &decode]).run().success();
+    let expected: String = raw.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(hex.stdout, expected);
+    let count = program.instructions().len();
+    let c = String::from_utf8(compile("c")).expect("UTF-8");
+    assert_eq!(c.matches("\t{ 0x").count(), count, "{c}");
+    let pfc = String::from_utf8(compile("pfc")).expect("UTF-8");
+    assert_eq!(pfc.lines().count(), count, "{pfc}");
+    assert!(pfc.contains("83 (mkdir)"), "{pfc}");
+    // A second time, over what is there.
+    assert_eq!(compile("raw"), raw);
+    let left = std::fs::read_dir(dir.path()).expect("directory").count();
+    assert_eq!(left, 5, "a temporary file is left behind");
+}
+
+#[test]
+fn compile_leaves_nothing_of_a_profile_that_is_refused() {
+    let (dir, path) = profile_file(&json!({ "defaultAction": "SCMP_ACT_NONE" }));
+    let out = dir.path().join("out");
+    let out = out.to_str().expect("UTF-8");
+    oci_seccomp(&["compile", &path, "-o", out])
+        .run()
+        .exits(1)
+        .says("SCMP_ACT_NONE")
+        .says("line 2");
+    assert!(!Path::new(out).exists());
+    oci_seccomp(&["compile", "/nowhere", "-o", out])
+        .run()
+        .exits(2);
+    let (_dir, path) = profile_file(&denies_mkdir());
+    oci_seccomp(&["compile", &path, "-o", "/nowhere/out"])
+        .run()
+        .exits(2)
+        .says("/nowhere/out");
+}
+
+#[test]
+fn resolve_takes_the_rules_for_these_capabilities_this_machine_and_kernel() {
+    let (_dir, path) = profile_file(&json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "archMap": [
+            {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]},
+            {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]}
+        ],
+        "syscalls": [
+            {"name": "read", "action": "SCMP_ACT_ALLOW"},
+            {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64"]}},
+            {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}}
+        ]
+    }));
+    let resolve = |options: &[&str]| {
+        let args: Vec<&str> = ["resolve", &path].iter().chain(options).copied().collect();
+        let seen = oci_seccomp(&args).run().success();
+        let section: Value = serde_json::from_str(&seen.stdout).expect("JSON");
+        let names: Vec<String> = section["syscalls"]
+            .as_array()
+            .expect("rules")
+            .iter()
+            .map(|rule| rule["names"][0].as_str().expect("a name").to_owned())
+            .collect();
+        (names, section["architectures"].clone())
+    };
+    let (names, arches) = resolve(&["--kernel", "4.4"]);
+    assert_eq!(names, ["read", "arch_prctl"]);
+    assert_eq!(arches, json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]));
+    let (names, arches) = resolve(&[
+        "--caps",
+        "sys_admin",
+        "--arch",
+        "aarch64",
+        "--kernel",
+        "4.8.0",
+    ]);
+    assert_eq!(names, ["read", "mount", "ptrace"]);
+    assert_eq!(arches, json!(["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]));
+    for (option, value) in [("--caps", "root"), ("--arch", "vax"), ("--kernel", "new")] {
+        oci_seccomp(&["resolve", &path, option, value])
+            .run()
+            .exits(2);
+    }
+}
+
+#[test]
+fn test_prints_each_failure_with_the_rule_that_decided() {
+    let (_dir, path) = profile_file(&json!({
+        "seccomp": denies_mkdir(),
+        "cases": [
+            {"syscall": "mkdir", "args": [null, 448], "expect": "ERRNO(77)"},
+            {"syscall": "rmdir", "expect": "ALLOW"},
+            {"arch": "x86", "syscall": 39, "expect": "KILL_THREAD"},
+            {"syscall": "mkdir", "expect": "ALLOW"}
+        ]
+    }));
+    let seen = oci_seccomp(&["test", &path]).run().exits(1);
+    let last = seen.stdout.lines().last();
+    assert_eq!(last, Some("3 passed, 1 failed"), "{seen}");
+    let failure = "case 3: x86_64 mkdir(): expected ALLOW, got ERRNO(77) by rule 0 (line ";
+    assert!(seen.stdout.contains(failure), "{seen}");
+    let json = oci_seccomp(&["test", &path, "--format", "json"])
+        .run()
+        .exits(1);
+    let totals: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(totals["failures"][0]["case"], 3);
+    let (_dir, path) = profile_file(&json!({"cases": []}));
+    oci_seccomp(&["test", &path]).run().exits(2);
+}
+
+#[test]
+fn hook_dry_run_says_when_the_bundle_gets_its_filter() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let config = json!({
+        "process": {"noNewPrivileges": true, "args": ["true"], "user": {"uid": 0, "gid": 0}},
+        "linux": {"seccomp": denies_mkdir()}
+    });
+    std::fs::write(dir.path().join("config.json"), config.to_string()).expect("config");
+    let state = json!({"id": "a", "pid": 2, "bundle": dir.path()});
+    let seen = oci_seccomp(&["hook", "--dry-run"])
+        .stdin(state.to_string())
+        .run()
+        .success();
+    for text in ["at the exec of the workload", "noNewPrivileges is set"] {
+        assert!(seen.stdout.contains(text), "{seen}");
+    }
 }

@@ -162,6 +162,9 @@ pub struct HookArgs {
     /// The hook's stage, where it cannot be told from the state
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
+    /// At precreate: give crun the program, so that it compiles none itself
+    #[arg(long)]
+    pub crun_bpf: bool,
     /// Log to this file too; it is appended to
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -323,6 +326,10 @@ pub enum Stage {
     /// Inside the container, with the workload's privileges
     #[value(name = "startContainer")]
     StartContainer,
+    /// podman's own, before any runtime: the config on standard input, and
+    /// checked on standard output
+    #[value(name = "precreate")]
+    Precreate,
 }
 
 /// What to do where the runtime has loaded filters of its own.

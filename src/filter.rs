@@ -6,7 +6,7 @@
 use crate::bpf::Program;
 use crate::profile::{self, Profile, Target};
 use crate::prove::{self, Disproof, Proof};
-use crate::translate::{self, Fault, Translation, translate};
+use crate::translate::{self, Fault, Finding, FindingKind, Translation, translate};
 use crate::{compile, plain};
 
 /// What to do about a profile in which the first of several matching rules is
@@ -47,7 +47,7 @@ pub enum Error {
         fault: Fault,
     },
     /// Its order of rules can be read in two ways.
-    #[error("{origin}: {site}{source}")]
+    #[error("{origin}: {site}the profile is ambiguous")]
     Ambiguous {
         /// File name, for people.
         origin: String,
@@ -55,6 +55,15 @@ pub enum Error {
         site: String,
         /// The two readings.
         source: Box<plain::Ambiguity>,
+    },
+    /// Whether its order of rules matters cannot be said.
+    #[error("{origin}: failed to compare the profile with libseccomp's reading of it")]
+    Compare {
+        /// File name, for people.
+        origin: String,
+        /// What failed.
+        #[source]
+        source: plain::Error,
     },
     /// It cannot be compiled.
     #[error("{origin}: failed to compile the profile")]
@@ -117,19 +126,28 @@ impl Filter {
                 site: e.rule.map(site).unwrap_or_default(),
                 fault: e.fault,
             })?;
-        if options.ambiguity == OnAmbiguity::Refuse {
-            plain::check_order(&profile.section, &translation).map_err(|source| {
-                Error::Ambiguous {
-                    origin: origin(),
-                    site: source.rule().map(site).unwrap_or_default(),
-                    source: Box::new(source),
-                }
-            })?;
-        }
+        // First, since it is quick to find a profile too large for a filter;
+        // libseccomp is not.
         let program = compile::compile(&translation.policy).map_err(|source| Error::Compile {
             origin: origin(),
             source,
         })?;
+        if options.ambiguity == OnAmbiguity::Refuse {
+            let ambiguity =
+                plain::check_order(&profile.section, &translation).map_err(|source| {
+                    Error::Compare {
+                        origin: origin(),
+                        source,
+                    }
+                })?;
+            if let Some(source) = ambiguity {
+                return Err(Error::Ambiguous {
+                    origin: origin(),
+                    site: site(source.rule()),
+                    source: Box::new(source),
+                });
+            }
+        }
         let proof =
             prove::prove(&translation.policy, &program).map_err(|source| Error::Disproved {
                 origin: origin(),
@@ -142,4 +160,18 @@ impl Filter {
             proof,
         })
     }
+
+    /// A finding in words that number rules as the file does.
+    #[must_use]
+    pub fn describe(&self, finding: &Finding) -> String {
+        let mut kind = finding.kind.clone();
+        if let FindingKind::Shadowed { by, .. } | FindingKind::Duplicate { by, .. } = &mut kind {
+            *by = self.profile.sites.get(*by).map_or(*by, |s| s.rule);
+        }
+        kind.to_string()
+    }
 }
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

@@ -4,14 +4,14 @@
 
 use crate::bpf::Program;
 use crate::compile::{self, unit};
-use crate::policy::{Action, Arch, ArchRules, Call, Clause, Policy, Verdict};
+use crate::policy::{Action, Arch, ArchRules, Call, Clause, Condition, Policy, Verdict};
 use crate::prove::{self, Witness};
 use crate::syscalls::{Wiring, resolve, scmp_arch};
 use crate::translate::Translation;
 use libseccomp::error::{SeccompErrno, SeccompError};
 use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
 use oci_spec::runtime::LinuxSeccomp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// Why there is no program of the whole profile.
@@ -28,6 +28,15 @@ pub enum Error {
         /// libseccomp's words.
         #[source]
         source: SeccompError,
+    },
+    /// It would keep libseccomp busy for too long.
+    #[error(
+        "libseccomp's work grows with the product of the conditions on each argument, and there \
+         are too many on {name}"
+    )]
+    TooMany {
+        /// The call.
+        name: String,
     },
     /// It could not be compiled or read back.
     #[error(transparent)]
@@ -49,9 +58,8 @@ pub struct Difference {
 pub enum Ambiguity {
     /// The two readings of one call.
     #[error(
-        "the profile is ambiguous: for {call} this rule comes first and says {ours}, but every \
-         runtime makes {theirs} of it; reorder the rules, or accept the first with \
-         --ambiguous=first"
+        "for {call} this rule comes first and says {ours}, but every runtime makes {theirs} of \
+         it; reorder the rules, or accept the first with --ambiguous=first"
     )]
     Weaker {
         /// The call, for people.
@@ -65,8 +73,8 @@ pub enum Ambiguity {
     },
     /// The same conditions with different actions.
     #[error(
-        "the profile is ambiguous: this rule contradicts an earlier one for {name}, and every \
-         runtime refuses it; remove one, or accept the first with --ambiguous=first"
+        "this rule contradicts an earlier one for {name}, and every runtime refuses it; remove \
+         one, or accept the first with --ambiguous=first"
     )]
     Contradiction {
         /// Index in `syscalls[]`.
@@ -74,18 +82,14 @@ pub enum Ambiguity {
         /// The call.
         name: String,
     },
-    /// The comparison itself failed.
-    #[error("failed to compare the profile with libseccomp's reading")]
-    Compile(#[source] Error),
 }
 
 impl Ambiguity {
     /// The rule to look at.
     #[must_use]
-    pub const fn rule(&self) -> Option<usize> {
+    pub const fn rule(&self) -> usize {
         match self {
-            Self::Weaker { rule, .. } | Self::Contradiction { rule, .. } => Some(*rule),
-            Self::Compile(_) => None,
+            Self::Weaker { rule, .. } | Self::Contradiction { rule, .. } => *rule,
         }
     }
 }
@@ -95,13 +99,15 @@ impl Ambiguity {
 /// `only`, just the rules for these names.
 ///
 /// # Errors
-/// [`Error::Refused`] where every runtime refuses the profile too.
+/// [`Error::Refused`] where every runtime refuses the profile too;
+/// [`Error::TooMany`] where it would be busy for too long.
 pub fn compile(
     section: &LinuxSeccomp,
     translation: &Translation,
     only: Option<&BTreeSet<String>>,
 ) -> Result<Program, Error> {
     let policy = &translation.policy;
+    check_size(section, translation, only)?;
     let mut context = unit::context(Arch::native(), scmp_action(policy.default))?;
     for rules in policy.arches.iter().filter(|r| r.arch != Arch::native()) {
         let added = context.add_arch(scmp_arch(rules.arch));
@@ -129,6 +135,40 @@ pub fn compile(
         }
     }
     Ok(unit::export(&context)?)
+}
+
+/// The most nodes in libseccomp's tree of one call, as estimated by
+/// [`check_size`]: some tenths of a second's work.
+const TREE_LIMIT: usize = 1 << 14;
+
+/// libseccomp keeps the conditions on a call in a tree with a level for each
+/// argument, and copies a rule into every branch that it may apply to.
+fn check_size(
+    section: &LinuxSeccomp,
+    translation: &Translation,
+    only: Option<&BTreeSet<String>>,
+) -> Result<(), Error> {
+    let mut conditions: HashMap<&str, [HashSet<Condition>; 6]> = HashMap::new();
+    let rules = section.syscalls().iter().flatten().zip(&translation.rules);
+    for (syscall, alternatives) in rules {
+        for name in syscall.names() {
+            if only.is_some_and(|only| !only.contains(name)) {
+                continue;
+            }
+            for condition in alternatives.iter().flat_map(|c| &c.conditions) {
+                let sets = conditions.entry(name).or_default();
+                let set = &mut sets[usize::from(condition.arg)];
+                set.insert(*condition);
+                let nodes = sets
+                    .iter()
+                    .fold(1usize, |n, s| n.saturating_mul(s.len() + 1));
+                if nodes > TREE_LIMIT {
+                    return Err(Error::TooMany { name: name.clone() });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn add(
@@ -166,24 +206,32 @@ pub fn differences(policy: &Policy, program: &Program) -> Vec<Difference> {
 }
 
 /// Looks for a call that several rules with different actions match, and for
-/// which the first of them is weaker than what libseccomp makes of them.
+/// which the first of them is weaker than what libseccomp makes of them. Gives
+/// the first such call.
+///
+/// Only the rules for such calls are compiled, which is quick. That rules for
+/// others make libseccomp lose some of them is no ambiguity of the profile;
+/// [`differences`] shows it.
 ///
 /// # Errors
-/// The first such call.
-pub fn check_order(section: &LinuxSeccomp, translation: &Translation) -> Result<(), Ambiguity> {
+/// [`Error`], where libseccomp makes nothing of the profile.
+pub fn check_order(
+    section: &LinuxSeccomp,
+    translation: &Translation,
+) -> Result<Option<Ambiguity>, Error> {
     let policy = &translation.policy;
     let contested = contested(policy);
     if contested.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let names = names_of(section, policy, &contested);
     let program = match compile(section, translation, Some(&names)) {
         Err(Error::Refused { rule, name, source })
             if source.errno() == Some(SeccompErrno::EEXIST) =>
         {
-            return Err(Ambiguity::Contradiction { rule, name });
+            return Ok(Some(Ambiguity::Contradiction { rule, name }));
         }
-        other => other.map_err(Ambiguity::Compile)?,
+        other => other?,
     };
     let mut found = None;
     prove::compare(policy, &program, Some(&contested), |w| {
@@ -205,7 +253,7 @@ pub fn check_order(section: &LinuxSeccomp, translation: &Translation) -> Result<
             _ => ControlFlow::Continue(()),
         }
     });
-    found.map_or(Ok(()), Err)
+    Ok(found)
 }
 
 /// Numbers whose clauses do not all say the same.
@@ -286,3 +334,7 @@ fn scmp_action(action: Action) -> ScmpAction {
         Action::Allow => ScmpAction::Allow,
     }
 }
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@
 //! `minKernel`, errno names). Remembers the line of each rule.
 #![forbid(unsafe_code)]
 
+use crate::json::Object;
 use crate::policy::Arch;
 use nix::errno::Errno;
 use oci_spec::runtime::{
@@ -132,6 +133,15 @@ pub enum Fault {
     /// Two ways to say the same, both used.
     #[error("both {0} and {1} are given: use one of them")]
     Both(&'static str, &'static str),
+    /// A key that Go's reader takes for the known one and C's does not: what
+    /// the profile says depends on the runtime.
+    #[error("the key {key:?} is {known:?} to some runtimes and nothing to others")]
+    KeyCase {
+        /// As written.
+        key: String,
+        /// As the spec writes it.
+        known: &'static str,
+    },
     /// A rule for nothing.
     #[error("missing field `names`")]
     NoNames,
@@ -146,8 +156,19 @@ pub struct Profile {
     pub origin: String,
     /// Where each of the section's rules comes from.
     pub sites: Vec<Site>,
+    /// Whether it was written in docker's form, which no runtime takes.
+    pub is_extended: bool,
     /// Keys that mean nothing to any runtime: most likely a slip of the pen.
-    pub unknown_keys: Vec<(usize, String)>,
+    pub unknown_keys: Vec<UnknownKey>,
+}
+
+/// A key that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The rule it is in, if any.
+    pub site: Option<Site>,
+    /// The key.
+    pub key: String,
 }
 
 /// Where a rule stands in its file.
@@ -168,6 +189,7 @@ impl Profile {
             section,
             origin: "seccomp".to_owned(),
             sites: Vec::new(),
+            is_extended: false,
             unknown_keys: Vec::new(),
         }
     }
@@ -195,15 +217,15 @@ impl Profile {
             seccomp: Option<&'a RawValue>,
         }
         let reader = Reader::new(origin, text);
-        let top: Top = reader.read(text)?;
+        let Object(top): Object<Top> = reader.read(text)?;
         if top.default_action.is_some() {
             return Self::parse_section(origin, text, text, target);
         }
         // A whole config.json, or its `linux` object alone.
         let section = match top.linux {
             Some(linux) => reader
-                .read::<Option<Linux>>(linux.get())?
-                .and_then(|l| l.seccomp),
+                .read::<Option<Object<Linux>>>(linux.get())?
+                .and_then(|Object(l)| l.seccomp),
             None => top.seccomp,
         };
         match section {
@@ -231,6 +253,10 @@ impl Profile {
         let bad = |fault| reader.at(section, fault);
         let mut profile = Self::from_section(LinuxSeccomp::default());
         origin.clone_into(&mut profile.origin);
+        let stray = unknown(&raw.unknown, SECTION_KEYS).map_err(bad)?;
+        profile
+            .unknown_keys
+            .extend(stray.map(|key| UnknownKey { site: None, key }));
         let mut rules = Vec::new();
         for (rule, text) in raw.syscalls.iter().flatten().enumerate() {
             let line = reader.line(text.get());
@@ -242,26 +268,39 @@ impl Profile {
             };
             let parsed: RawRule = serde_json::from_str(text.get())
                 .map_err(|e| wrong(Fault::Json(relative(&e, line))))?;
-            let unknown = parsed.unknown.keys().filter(|k| !is_comment(k));
-            profile
-                .unknown_keys
-                .extend(unknown.map(|k| (rule, k.clone())));
-            if parsed.applies(target).map_err(wrong)? {
-                rules.push(parsed.into_oci().map_err(wrong)?);
-                profile.sites.push(Site { rule, line });
+            let site = Site { rule, line };
+            let mut stray: Vec<_> = unknown(&parsed.unknown, RULE_KEYS)
+                .map_err(wrong)?
+                .collect();
+            for arg in parsed.args.iter().flatten() {
+                stray.extend(unknown(&arg.unknown, ARG_KEYS).map_err(wrong)?);
+            }
+            let stray = stray.into_iter().map(|key| UnknownKey {
+                site: Some(site),
+                key,
+            });
+            profile.unknown_keys.extend(stray);
+            profile.is_extended |= parsed.is_extended();
+            let applies = parsed.applies(target).map_err(wrong)?;
+            // A rule that does not apply has to be valid all the same.
+            let parsed = parsed.into_oci().map_err(wrong)?;
+            if applies {
+                rules.push(parsed);
+                profile.sites.push(site);
             }
         }
+        profile.is_extended |= raw.arch_map.is_some() || raw.default_errno.is_some();
         let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
-        let flags = raw
-            .flags
-            .as_ref()
-            .map(|f| f.iter().map(|f| flag(f)).collect());
+        let flags = raw.flags.iter().flatten();
+        let flags = flags
+            .map(|f| reader.named(f, flag))
+            .collect::<Result<_, _>>()?;
         profile
             .section
-            .set_default_action(action(&raw.default_action).map_err(bad)?)
+            .set_default_action(reader.named(raw.default_action, action)?)
             .set_default_errno_ret(default_errno.map_err(bad)?)
             .set_architectures(raw.architectures(target).map_err(bad)?)
-            .set_flags(flags.transpose().map_err(bad)?)
+            .set_flags(raw.flags.is_some().then_some(flags))
             .set_listener_path(raw.listener_path)
             .set_listener_metadata(raw.listener_metadata)
             .set_syscalls(Some(rules));
@@ -304,6 +343,12 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads a name of the OCI spec.
+    fn named<T>(&self, raw: &RawValue, parse: fn(&str) -> Result<T, Fault>) -> Result<T, Error> {
+        let name: String = self.read(raw.get())?;
+        parse(&name).map_err(|fault| self.at(raw.get(), fault))
+    }
+
     /// An error about a part of the text as a whole.
     fn at(&self, part: &str, fault: Fault) -> Error {
         Error::Section {
@@ -338,18 +383,22 @@ fn relative(e: &serde_json::Error, line: usize) -> String {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a seccomp section")]
 struct RawSection<'a> {
-    default_action: String,
+    #[serde(borrow)]
+    default_action: &'a RawValue,
     default_errno_ret: Option<u32>,
     default_errno: Option<String>,
     architectures: Option<Vec<String>>,
-    arch_map: Option<Vec<ArchMap>>,
-    flags: Option<Vec<String>>,
+    arch_map: Option<Vec<Object<ArchMap>>>,
+    #[serde(borrow)]
+    flags: Option<Vec<&'a RawValue>>,
     listener_path: Option<PathBuf>,
     listener_metadata: Option<String>,
     #[serde(borrow)]
     syscalls: Option<Vec<&'a RawValue>>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -368,7 +417,7 @@ impl RawSection<'_> {
             return Err(Fault::Both("architectures", "archMap"));
         }
         let mut out = None;
-        for entry in map {
+        for Object(entry) in map {
             let own = architecture(&entry.architecture)?;
             let subs = entry.sub_architectures.iter().flatten();
             let subs = subs
@@ -406,6 +455,37 @@ fn flag(name: &str) -> Result<LinuxSeccompFilterFlag, Fault> {
     name.parse().map_err(|_| Fault::Flag(name.to_owned()))
 }
 
+/// The keys that mean something to some runtime, by where they stand.
+const SECTION_KEYS: &[&str] = &[
+    "defaultAction",
+    "defaultErrnoRet",
+    "defaultErrno",
+    "architectures",
+    "archMap",
+    "flags",
+    "listenerPath",
+    "listenerMetadata",
+    "syscalls",
+];
+const RULE_KEYS: &[&str] = &[
+    "names", "name", "action", "errnoRet", "errno", "args", "includes", "excludes",
+];
+const ARG_KEYS: &[&str] = &["index", "value", "valueTwo", "op"];
+
+/// The keys that mean nothing, remarks left out.
+fn unknown<'a>(
+    keys: &'a BTreeMap<String, IgnoredAny>,
+    known: &'static [&'static str],
+) -> Result<impl Iterator<Item = String> + 'a, Fault> {
+    for key in keys.keys() {
+        if let Some(known) = known.iter().find(|k| k.eq_ignore_ascii_case(key)) {
+            let key = key.clone();
+            return Err(Fault::KeyCase { key, known });
+        }
+    }
+    Ok(keys.keys().filter(|k| !is_comment(k)).cloned())
+}
+
 /// Keys that people write remarks under.
 fn is_comment(key: &str) -> bool {
     key.trim_start_matches(['_', '/', '$', '#'])
@@ -414,7 +494,7 @@ fn is_comment(key: &str) -> bool {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a rule")]
 struct RawRule {
     #[serde(default, deserialize_with = "some")]
     names: Option<Vec<String>>,
@@ -423,21 +503,21 @@ struct RawRule {
     errno_ret: Option<u32>,
     errno: Option<String>,
     args: Option<Vec<RawArg>>,
-    #[serde(default)]
-    includes: Option<Filter>,
-    #[serde(default)]
-    excludes: Option<Filter>,
+    includes: Option<Object<Filter>>,
+    excludes: Option<Object<Filter>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a condition")]
 struct RawArg {
     index: usize,
     value: u64,
     value_two: Option<u64>,
     op: String,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -459,18 +539,26 @@ fn some<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(
 }
 
 impl RawRule {
+    /// Whether it uses what only docker's form has.
+    const fn is_extended(&self) -> bool {
+        self.name.is_some()
+            || self.errno.is_some()
+            || self.includes.is_some()
+            || self.excludes.is_some()
+    }
+
     /// docker's reading: an exclude that matches anywhere drops the rule; an
     /// include must match in every member.
     fn applies(&self, target: &Target) -> Result<bool, Fault> {
         let capable = |c: &String| target.capabilities.contains(c);
-        if let Some(ex) = &self.excludes
+        if let Some(Object(ex)) = &self.excludes
             && (ex.caps.iter().flatten().any(capable)
                 || ex.arches.iter().flatten().any(|a| is_arch(a, target.arch))
                 || ex.newer(target)?.unwrap_or(false))
         {
             return Ok(false);
         }
-        let Some(inc) = &self.includes else {
+        let Some(Object(inc)) = &self.includes else {
             return Ok(true);
         };
         let arches = inc.arches.as_deref().unwrap_or_default();
@@ -545,10 +633,7 @@ fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, F
     };
     let by_name = match name.parse::<u32>() {
         Ok(n) => n,
-        Err(_) => (1..=133)
-            .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
-            .map(i32::cast_unsigned)
-            .ok_or_else(|| Fault::Errno(name.to_owned()))?,
+        Err(_) => errno_by_name(name).ok_or_else(|| Fault::Errno(name.to_owned()))?,
     };
     match number {
         Some(number) if number != by_name => Err(Fault::ErrnoTwice {
@@ -559,3 +644,20 @@ fn errno_value(number: Option<u32>, name: Option<&str>) -> Result<Option<u32>, F
         _ => Ok(Some(by_name)),
     }
 }
+
+/// errno(3); of two names for one number nix knows the first alone.
+fn errno_by_name(name: &str) -> Option<u32> {
+    let name = match name {
+        "EWOULDBLOCK" => "EAGAIN",
+        "EDEADLOCK" => "EDEADLK",
+        "ENOTSUP" => "EOPNOTSUPP",
+        other => other,
+    };
+    (1..=133)
+        .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
+        .map(i32::cast_unsigned)
+}
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

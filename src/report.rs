@@ -5,6 +5,7 @@ use crate::filter::Filter;
 use crate::plain::{self, Difference};
 use crate::plan::Plan;
 use crate::policy::{Action, Arch, Clause, ENOSYS};
+use crate::profile::UnknownKey;
 use crate::syscalls::{Wiring, resolve};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -477,14 +478,9 @@ fn findings(filter: &Filter) -> Vec<FindingReport> {
         .profile
         .unknown_keys
         .iter()
-        .map(|(rule, key)| FindingReport {
-            rule: Some(*rule),
-            line: filter
-                .profile
-                .sites
-                .iter()
-                .find(|s| s.rule == *rule)
-                .map(|s| s.line),
+        .map(|UnknownKey { site, key }| FindingReport {
+            rule: site.map(|s| s.rule),
+            line: site.map(|s| s.line),
             message: format!("the key {key:?} means nothing and is ignored"),
         });
     let found = filter.translation.findings.iter().map(|f| {
@@ -492,7 +488,7 @@ fn findings(filter: &Filter) -> Vec<FindingReport> {
         FindingReport {
             rule: site.map(|s| s.rule).or(f.rule),
             line: site.map(|s| s.line),
-            message: f.kind.to_string(),
+            message: filter.describe(f),
         }
     });
     found.chain(keys).collect()
@@ -506,3 +502,7 @@ fn site(rule: Option<usize>, line: Option<usize>) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as OciAction, LinuxSeccompArg,
     LinuxSeccompFilterFlag as OciFlag, LinuxSeccompOperator as Op, LinuxSyscall,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How to read what the OCI spec leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -424,7 +424,7 @@ fn arch_rules(
     skipped: &mut BTreeSet<(usize, String)>,
     findings: &mut Vec<Finding>,
 ) -> ArchRules {
-    let mut calls: BTreeMap<u32, Vec<Clause>> = BTreeMap::new();
+    let mut calls = Calls::new(arch);
     for rule in rules {
         let unconditional = rule.alternatives.iter().any(Vec::is_empty);
         for &name in &rule.names {
@@ -439,15 +439,7 @@ fn arch_rules(
             };
             if let Some(nr) = direct {
                 for conditions in &rule.alternatives {
-                    add(
-                        &mut calls,
-                        nr,
-                        rule,
-                        conditions.clone(),
-                        name,
-                        arch,
-                        findings,
-                    );
+                    findings.extend(calls.add(nr, rule, conditions.clone(), name));
                 }
             }
             match multiplexer {
@@ -459,7 +451,7 @@ fn arch_rules(
                             datum: sub.number.into(),
                         },
                     };
-                    add(&mut calls, by, rule, vec![selects], name, arch, findings);
+                    findings.extend(calls.add(by, rule, vec![selects], name));
                 }
                 Some((_, sub)) => findings.push(Finding {
                     rule: Some(rule.index),
@@ -481,46 +473,71 @@ fn arch_rules(
         default,
         Action::Allow | Action::Log | Action::Trace(_) | Action::Errno(ENOSYS)
     );
-    let newest = calls.keys().next_back().copied();
+    let newest = calls.clauses.keys().next_back().copied();
     ArchRules {
         arch,
-        calls,
+        calls: calls.clauses,
         newest: newest.filter(|_| options.enosys && !silent),
     }
 }
 
-/// Appends a clause. One that can never decide is kept: the verdict does not
-/// change, and what the profile says about the call stays visible.
-fn add(
-    calls: &mut BTreeMap<u32, Vec<Clause>>,
-    nr: u32,
-    rule: &Rule,
-    conditions: Vec<Condition>,
-    name: &str,
+/// The clauses of one architecture, as they are laid out.
+struct Calls {
     arch: Arch,
-    findings: &mut Vec<Finding>,
-) {
-    let clauses = calls.entry(nr).or_default();
-    let clause = Clause {
-        conditions,
-        action: rule.action,
-        rule: rule.index,
-    };
-    // Said once, for the native architecture; the others repeat it.
-    if arch == Arch::native()
-        && let Some(first) = clauses
-            .iter()
-            .find(|c| c.conditions.is_empty() || c.same_effect(&clause))
-    {
+    clauses: BTreeMap<u32, Vec<Clause>>,
+    /// Of each number's clauses the first that always holds, and the first
+    /// with the same conditions, by place.
+    always: HashMap<u32, usize>,
+    same: HashMap<(u32, Vec<Condition>), usize>,
+}
+
+impl Calls {
+    fn new(arch: Arch) -> Self {
+        Self {
+            arch,
+            clauses: BTreeMap::new(),
+            always: HashMap::new(),
+            same: HashMap::new(),
+        }
+    }
+
+    /// Appends a clause. One that can never decide is kept: the verdict does
+    /// not change, and what the profile says about the call stays visible.
+    fn add(
+        &mut self,
+        nr: u32,
+        rule: &Rule,
+        conditions: Vec<Condition>,
+        name: &str,
+    ) -> Option<Finding> {
+        let clauses = self.clauses.entry(nr).or_default();
+        let place = clauses.len();
+        let key = (nr, conditions.clone());
+        let earlier = [self.always.get(&nr), self.same.get(&key)];
+        let earlier = earlier.into_iter().flatten().min().copied();
+        if conditions.is_empty() {
+            self.always.entry(nr).or_insert(place);
+        }
+        self.same.entry(key).or_insert(place);
+        clauses.push(Clause {
+            conditions,
+            action: rule.action,
+            rule: rule.index,
+        });
+        let (first, last) = (&clauses[earlier?], &clauses[place]);
+        // Said once, for the native architecture; the others repeat it.
         let (name, by) = (name.to_owned(), first.rule);
-        findings.push(Finding {
+        (self.arch == Arch::native()).then(|| Finding {
             rule: Some(rule.index),
-            kind: if first.same_effect(&clause) {
+            kind: if first.same_effect(last) {
                 FindingKind::Duplicate { name, by }
             } else {
                 FindingKind::Shadowed { name, by }
             },
-        });
+        })
     }
-    clauses.push(clause);
 }
+
+#[cfg(test)]
+#[path = "translate_tests.rs"]
+mod tests;

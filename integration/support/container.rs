@@ -73,12 +73,19 @@ impl Runtime {
         false
     }
 
-    /// The command `RUNTIME --root DIR …` in a private mount namespace.
-    fn command(self, root: &Path) -> Run {
+    /// The command `RUNTIME --root DIR …` in a private mount namespace; as the
+    /// first process of a pid namespace if asked for.
+    fn command(self, root: &Path, first: bool) -> Run {
         let program = programs::find(self.name())
             .unwrap_or_else(|| panic!("{} is not installed", self.name()));
+        let first: &[&str] = match first {
+            true => &["--pid", "--fork", "--kill-child", "--mount-proc"],
+            false => &[],
+        };
         Run::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-c"])
+            .args(["--mount", "--propagation=private"])
+            .args(first)
+            .args(["sh", "-c"])
             .args([PRIVATE_MOUNTS, "sh"])
             .arg(program)
             .arg("--root")
@@ -113,6 +120,7 @@ pub struct Container {
     id: String,
     dir: TempDir,
     config: Value,
+    runtime_first: bool,
 }
 
 impl Container {
@@ -129,6 +137,7 @@ impl Container {
             .expect("temporary directory");
         let container = Self {
             config: config(&id),
+            runtime_first: false,
             runtime,
             id,
             dir,
@@ -275,6 +284,13 @@ impl Container {
         self
     }
 
+    /// Makes the runtime the first process of a pid namespace, as in a
+    /// container of its own. Only for [`Container::run`].
+    pub fn runtime_is_first_process(mut self) -> Self {
+        self.runtime_first = true;
+        self
+    }
+
     /// Anything else in `config.json`.
     pub fn patch(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.config);
@@ -289,7 +305,8 @@ impl Container {
     fn command(&self, verb: &str) -> Run {
         let name = format!("{} {verb} {}", self.runtime.name(), self.id);
         let state = self.bundle().join("state");
-        let command = self.runtime.command(&state);
+        let first = self.runtime_first && verb == "run";
+        let command = self.runtime.command(&state, first);
         command.name(name).arg(verb)
     }
 
@@ -382,6 +399,14 @@ pub struct Created {
 }
 
 impl Created {
+    pub fn id(&self) -> &str {
+        &self.container.id
+    }
+
+    pub fn bundle(&self) -> &Path {
+        self.container.bundle()
+    }
+
     /// `create` succeeded.
     #[track_caller]
     pub fn ready(self) -> Self {

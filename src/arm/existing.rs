@@ -35,6 +35,9 @@ impl Judgement {
 
 /// Holds a program as read from the kernel against a layer.
 pub fn judge(layer: &Layer<'_>, loaded: &[u8]) -> Judgement {
+    if layer.listener.is_some() {
+        return Judgement::Unknown("which agent it asks cannot be read");
+    }
     if !says_no_more_than_a_program(layer.flags) {
         return Judgement::Unknown("the flags that it was loaded with cannot be read");
     }
@@ -91,6 +94,7 @@ mod tests {
             program: &filter.program,
             flags: filter.translation.policy.flags,
             policy: Some(&filter.translation.policy),
+            listener: None,
         }
     }
 

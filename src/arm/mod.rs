@@ -19,6 +19,16 @@
 //! process, which then has a child to reap that it did not start; a
 //! createRuntime hook leaves no such trace.
 //!
+//! # Listener
+//! For a filter with NOTIFY verdicts seccomp(2) gives init a descriptor. The
+//! tracer takes it (pidfd_getfd(2)), has init close it, and sends it to the
+//! agent, all before init runs on: the next call may already need an answer.
+//! The filter is in place by then and may refuse the close(2), or ask the
+//! agent about it. So filters are lifted for it (PTRACE_O_SUSPEND_SECCOMP),
+//! or, without the privilege, it is made only if the program is certain to let
+//! it through. Where neither holds, init is killed at the exec; before it, the
+//! exec itself closes the descriptor.
+//!
 //! # Requirements
 //! Linux 5.9 on x86_64; CAP_SYS_PTRACE over init, or the same user and a
 //! dumpable init. To read the filter back: CAP_SYS_ADMIN in the initial user
@@ -40,6 +50,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::bpf::Program;
+use crate::listener::Handover;
 use crate::policy::{Flags, Policy};
 use crate::sys::process::{self, PidFd};
 use crate::sys::procfs::Proc;
@@ -73,6 +84,10 @@ pub struct Layer<'a> {
     pub flags: Flags,
     /// What the program means, where that is known.
     pub policy: Option<&'a Policy>,
+    /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
+    /// told as soon as there is one. Without, the filter has none, and such a
+    /// call fails with ENOSYS. The kernel allows a process one listener.
+    pub listener: Option<&'a Handover>,
 }
 
 /// What to do where init has filters already: the runtime's own, most likely.

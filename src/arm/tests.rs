@@ -12,6 +12,8 @@ use super::*;
 use crate::bpf::{Insn, op};
 use crate::policy::{Action, Arch};
 
+mod listener;
+
 type Test = Result<(), Box<dyn StdError>>;
 
 /// mkdir fails with an errno that nothing else gives; all else is allowed.
@@ -46,6 +48,7 @@ fn layer(program: &Program) -> Layer<'_> {
             ..Flags::default()
         },
         policy: None,
+        listener: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod inject;
 mod layers;
+mod listener;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -31,12 +32,17 @@ enum Failure {
     Stray(Stop, &'static str),
     #[error(
         "seccomp(2) refused the filter: {0} (EACCES: neither no_new_privs nor CAP_SYS_ADMIN at \
-         this point; EINVAL: a flag or an action this kernel does not know; ENOMEM: too many \
-         filters)"
+         this point; EINVAL: a flag or an action this kernel does not know; EBUSY: another of \
+         its filters has a listener; ENOMEM: it has too many filters)"
     )]
     Refused(Errno),
-    #[error("seccomp(2) returned {0} in place of 0")]
+    #[error("seccomp(2) returned {0}")]
     Odd(i64),
+    #[error(
+        "its listener cannot be closed in it: the profile does not allow that close(2), and to \
+         lift filters takes CAP_SYS_ADMIN in the initial user namespace"
+    )]
+    ListenerStays,
     #[error("no means to read the filter back: neither CAP_SYS_ADMIN nor a /proc that shows init")]
     Unverifiable,
     #[error("the filter read back is not the one that was loaded")]
@@ -63,6 +69,12 @@ enum Before {
     Readable(usize),
     /// So many, says /proc.
     Counted(u32),
+}
+
+impl Before {
+    fn is_none(self) -> bool {
+        matches!(self, Self::Readable(0) | Self::Counted(0))
+    }
 }
 
 /// What to do with init to make it run on.
@@ -97,6 +109,13 @@ struct Tracer<'a> {
 pub fn run(request: &Request<'_>, init: &PidFd, hook: &OwnedFd, report: Option<BorrowedFd<'_>>) {
     let mut keep = vec![init.as_fd(), hook.as_fd()];
     keep.extend(report);
+    keep.extend(
+        request
+            .layers
+            .iter()
+            .filter_map(|l| l.listener)
+            .map(AsFd::as_fd),
+    );
     let mut tracer = match seize(request, init, &keep) {
         Ok(tracer) => tracer,
         Err(answer) => {
@@ -258,13 +277,9 @@ impl Tracer<'_> {
         proc.seccomp(self.init).map_err(|_| Failure::Unverifiable)
     }
 
-    /// Judges what seccomp(2) has returned, and the kernel's own account.
-    fn accept(&mut self, result: i64) -> Result<()> {
-        match result {
-            0 => self.loaded = true,
-            errno @ -4095..0 => return Err(Failure::Refused(errno_of(errno))),
-            odd => return Err(Failure::Odd(odd)),
-        }
+    /// Looks at the kernel's own account once all is loaded.
+    fn accept(&mut self) -> Result<()> {
+        self.loaded = true;
         self.put_filters_back()?;
         self.verify()
     }

@@ -85,8 +85,8 @@ pub enum Invalid {
     /// Nothing in it.
     #[error("the program is empty")]
     Empty,
-    /// More than the kernel takes.
-    #[error("the program has {0} instructions, the kernel takes at most {MAX_INSTRUCTIONS}")]
+    /// More than the kernel takes; a far longer one is not counted to its end.
+    #[error("the program takes {0} instructions or more, the kernel at most {MAX_INSTRUCTIONS}")]
     TooLong(usize),
     /// The bytes are not a whole number of instructions.
     #[error("{0} bytes are not a whole number of 8-byte instructions")]
@@ -448,3 +448,6 @@ fn check_memory(insns: &[Insn]) -> Result<(), Invalid> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! `oci-seccomp hook`: arms a container's init.
 #![forbid(unsafe_code)]
 
-mod stage;
 mod wanted;
 
 use std::fs::File;
@@ -10,23 +9,34 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use caps::{CapSet, Capability};
 use log::info;
+use nix::unistd::Pid;
 use oci_seccomp::arm::{self, Layer, Request};
 use oci_seccomp::bundle::State;
+use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
 use oci_seccomp::report::{Load, ReadyReport, Report, SCHEMA};
 use oci_seccomp::sys::seccomp::no_new_privs;
 
-use self::stage::Place;
 use self::wanted::{Wanted, wanted};
+use super::stage::Place;
 use super::{print, print_report};
-use crate::cli::{Format, HookArgs, OnExisting};
+use crate::cli::{Format, HookArgs, OnExisting, Stage};
 use crate::logging;
 
 /// Arms the init of the container whose state is on standard input.
 pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
+    if args.stage == Some(Stage::Precreate) {
+        ensure!(
+            args.bpf.is_none() && args.profile_dir.is_none(),
+            "--bpf and --profile-dir are for the stages that arm a container"
+        );
+        super::precreate::run(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    ensure!(!args.crun_bpf, "--crun-bpf goes with --stage precreate");
     let start = Instant::now();
     let state = State::read(io::stdin().lock())?;
     let id = &state.id;
@@ -50,11 +60,13 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     if args.dry_run {
         return filters.iter().try_for_each(|f| print_one(f, &plan, args));
     }
-    filters.iter().try_for_each(Wanted::check)?;
+    filters.iter().for_each(Wanted::log_findings);
     let init = place.init(state)?;
     let report = args.log.as_deref().map(logging::open).transpose();
     let report: Option<File> = report.context("cannot log")?;
-    let layers: Vec<Layer<'_>> = filters.iter().map(Wanted::layer).collect();
+    let agents = agents(&filters, state, place.stage, init)?;
+    let layers = filters.iter().zip(&agents);
+    let layers: Vec<Layer<'_>> = layers.map(|(f, agent)| f.layer(agent.as_ref())).collect();
     arm::arm(&Request {
         init,
         layers: &layers,
@@ -86,6 +98,37 @@ fn plan(place: &Place) -> anyhow::Result<Plan> {
         "the workload has neither no_new_privs nor CAP_SYS_ADMIN, so at startContainer the kernel \
          takes no filter for it any more: use createRuntime",
     )
+}
+
+/// The agents that each filter's NOTIFY rules ask, connected.
+fn agents(
+    filters: &[Wanted],
+    state: &State,
+    stage: Stage,
+    init: Pid,
+) -> anyhow::Result<Vec<Option<Handover>>> {
+    let agent = |filter: &Wanted| {
+        let Some(listener) = filter.listener() else {
+            return Ok(None);
+        };
+        let pid = match stage {
+            // Here init has another number than the runtime knows it by.
+            Stage::CreateContainer => listener::pid_outside(init)?,
+            Stage::StartContainer => bail!(
+                "the profile has rules with SCMP_ACT_NOTIFY, and at startContainer nobody knows \
+                 the pid that their agent has to be told: use createRuntime"
+            ),
+            _ => init,
+        };
+        Ok(Some(Handover::connect(listener, state, pid)?))
+    };
+    let several = filters.iter().filter_map(Wanted::listener).count() > 1;
+    ensure!(
+        !several,
+        "two profiles have rules with SCMP_ACT_NOTIFY, and the kernel allows a process one \
+         listener"
+    );
+    filters.iter().map(agent).collect()
 }
 
 /// The command line's choice, in the library's terms.

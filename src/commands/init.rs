@@ -123,7 +123,7 @@ fn compile(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Pr
     let policy = &filter.translation.policy;
     if policy.listener.is_some() {
         bail!(
-            "the profile has rules with SCMP_ACT_NOTIFY, and this process has nobody to hand the listener to"
+            "the profile has rules with SCMP_ACT_NOTIFY: their agent has to be told the container's id and pid, which nobody knows in here; use the hook"
         );
     }
     Ok((filter.program, policy.flags))

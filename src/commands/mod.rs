@@ -6,8 +6,10 @@ mod dry_run;
 mod features;
 mod hook;
 mod init;
+mod precreate;
 mod resolve;
 mod source;
+mod stage;
 mod test;
 
 use std::io::{self, Write};

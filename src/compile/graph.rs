@@ -59,6 +59,11 @@ impl Graph {
         })
     }
 
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Lays the nodes reachable from `root` out as a program.
     ///
     /// It is written from its end: when an instruction is placed, all its

@@ -11,7 +11,7 @@ mod fold;
 mod graph;
 pub(crate) mod unit;
 
-use crate::bpf::{Invalid, Program, offset, op};
+use crate::bpf::{Invalid, MAX_INSTRUCTIONS, Program, offset, op};
 use crate::policy::X32_BIT;
 use crate::policy::{Action, Arch, ArchRules, Clause, Condition, ENOSYS, FOREIGN_ARCH, Policy};
 use fold::{Folded, fold};
@@ -60,10 +60,12 @@ pub fn compile(policy: &Policy) -> Result<Program, Error> {
     // Built from the last architecture to the first: the native one is
     // looked for first.
     for rules in policy.arches.iter().rev() {
+        let listed = |arch| policy.arches.iter().find(|r| r.arch == arch);
         let ranges = match rules.arch {
-            // Shares its token with x86_64, which is always in the policy.
-            Arch::X32 => continue,
-            Arch::X86_64 => linker.x86_64(policy, rules, foreign)?,
+            // Done with x86_64, whose token it shares.
+            Arch::X32 if listed(Arch::X86_64).is_some() => continue,
+            Arch::X32 => linker.x86_64(policy, None, Some(rules), foreign)?,
+            Arch::X86_64 => linker.x86_64(policy, Some(rules), listed(Arch::X32), foreign)?,
             _ => linker.ranges(policy, rules)?,
         };
         let root = linker.search(&ranges);
@@ -90,11 +92,20 @@ fn units(policy: &Policy) -> Result<Units, Error> {
         let mut on = None;
         for rules in policy.arches.iter().filter(|r| r.arch.arg_bits() == bits) {
             on = on.or(Some(rules.arch));
-            for clause in rules.calls.values().flat_map(|c| deciding(c)) {
-                if let Folded::If(conditions) = fold(clause, bits) {
+            for (folded, _) in rules
+                .calls
+                .values()
+                .flat_map(|c| deciding(c, bits, policy.default))
+            {
+                if let Folded::If(conditions) = folded {
                     needed.insert(conditions);
                 }
             }
+        }
+        // Nearly each takes an instruction of its own: no need to compile them
+        // to know that they are too many.
+        if needed.len() > 2 * MAX_INSTRUCTIONS {
+            return Err(Invalid::TooLong(needed.len()).into());
         }
         let needed: Vec<_> = needed.into_iter().collect();
         if let Some(arch) = on {
@@ -105,11 +116,25 @@ fn units(policy: &Policy) -> Result<Units, Error> {
     Ok(out)
 }
 
-/// The clauses of a call up to the first unconditional one: behind it none
-/// decides.
-fn deciding(clauses: &[Clause]) -> &[Clause] {
-    let last = clauses.iter().position(|c| c.conditions.is_empty());
-    &clauses[..last.map_or(clauses.len(), |i| i + 1)]
+/// The clauses of a call, folded, that make a difference: up to the first one
+/// that always holds, and without those at the end that say what comes of it
+/// anyway.
+fn deciding(clauses: &[Clause], bits: u32, default: Action) -> Vec<(Folded, Action)> {
+    let mut out = Vec::with_capacity(clauses.len());
+    let mut last = None;
+    for clause in clauses {
+        match fold(clause, bits) {
+            Folded::Never => {}
+            Folded::Always => {
+                last = Some(clause.action);
+                break;
+            }
+            conditional => out.push((conditional, clause.action)),
+        }
+    }
+    while out.pop_if(|c| c.1 == last.unwrap_or(default)).is_some() {}
+    out.extend(last.map(|action| (Folded::Always, action)));
+    out
 }
 
 /// Numbers from here to the next range have this outcome.
@@ -134,13 +159,17 @@ impl Linker {
     fn x86_64(
         &mut self,
         policy: &Policy,
-        rules: &ArchRules,
+        rules: Option<&ArchRules>,
+        x32: Option<&ArchRules>,
         foreign: NodeId,
     ) -> Result<Vec<Range>, Error> {
-        let ranges = self.ranges(policy, rules)?;
+        let ranges = match rules {
+            Some(rules) => self.ranges(policy, rules)?,
+            None => vec![(0, foreign)],
+        };
         let last = ranges.last().map_or(foreign, |r| r.1);
         let mut all: Vec<Range> = ranges.into_iter().filter(|r| r.0 < X32_BIT).collect();
-        match policy.arches.iter().find(|r| r.arch == Arch::X32) {
+        match x32 {
             Some(x32) => {
                 let ranges = self.ranges(policy, x32)?;
                 let below = ranges.iter().rev().find(|r| r.0 <= X32_BIT);
@@ -168,7 +197,7 @@ impl Linker {
         };
         let mut ranges = vec![(0, unnamed(0))];
         for (&nr, clauses) in &rules.calls {
-            ranges.push((nr, self.chain(rules.arch, clauses, default)?));
+            ranges.push((nr, self.chain(rules.arch, clauses, policy.default)?));
             if let Some(next) = nr.checked_add(1) {
                 ranges.push((next, unnamed(next)));
             }
@@ -177,20 +206,24 @@ impl Linker {
     }
 
     /// The clauses of one call in file order, then the default.
-    fn chain(&mut self, arch: Arch, clauses: &[Clause], default: NodeId) -> Result<NodeId, Error> {
-        let mut next = default;
-        for clause in deciding(clauses).iter().rev() {
-            let holds = self.ret(clause.action);
-            match fold(clause, arch.arg_bits()) {
-                Folded::Always => next = holds,
-                Folded::Never => {}
-                // The same either way: no need to look.
-                Folded::If(_) if holds == next => {}
-                Folded::If(conditions) => {
-                    let unit = self.units.get(&(arch.arg_bits(), conditions));
-                    let unit = unit.ok_or(Error::NoUnit)?;
-                    next = unit.link(&mut self.graph, holds, next)?;
-                }
+    fn chain(&mut self, arch: Arch, clauses: &[Clause], default: Action) -> Result<NodeId, Error> {
+        let mut next = self.ret(default);
+        for (folded, action) in deciding(clauses, arch.arg_bits(), default)
+            .into_iter()
+            .rev()
+        {
+            let holds = self.ret(action);
+            let Folded::If(conditions) = folded else {
+                next = holds;
+                continue;
+            };
+            let unit = self.units.get(&(arch.arg_bits(), conditions));
+            let unit = unit.ok_or(Error::NoUnit)?;
+            next = unit.link(&mut self.graph, holds, next)?;
+            // Each node is some instruction of the program, so there is no
+            // need to go on.
+            if self.graph.len() > 2 * MAX_INSTRUCTIONS {
+                return Err(Invalid::TooLong(self.graph.len()).into());
             }
         }
         Ok(next)

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::super::regs::{self, Abi, Call};
 use super::layers::Seat;
+use super::listener::listener_flag;
 use super::{Before, During, Failure, Result, Tracer, errno_of};
 use crate::arm::Layer;
 use crate::policy::Flags;
@@ -38,7 +39,10 @@ impl<'a> Tracer<'a> {
         self.tracee
             .poke(at, [0; 8])
             .during("write below its stack (RLIMIT_STACK?)")?;
-        let result = self.load(&layers, before, abi, at, |call| abi.at(entry, ip, call))?;
+        let enter = |call| abi.at(entry, ip, call);
+        if !self.load(&layers, before, abi, at, enter)? {
+            return Err(Failure::ListenerStays);
+        }
         // With the filter in place it can make no call to clean up: it might
         // not be allowed to.
         self.erase_program(at, room)?;
@@ -49,7 +53,7 @@ impl<'a> Tracer<'a> {
         self.tracee
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
-        self.accept(result)?;
+        self.accept()?;
         self.took = start.elapsed();
         Ok(())
     }
@@ -83,9 +87,10 @@ impl<'a> Tracer<'a> {
             errno @ -4095..0 => return Err(Failure::Sys("map memory in it", errno_of(errno))),
             at => at as u64,
         };
-        let result = self.load(&layers, before, abi, at, |call| {
-            regs::again_with(entry, call)
-        })?;
+        // A listener that is not closed now the exec will close: the kernel
+        // made it close-on-exec.
+        let enter = |call| regs::again_with(entry, call);
+        self.load(&layers, before, abi, at, enter)?;
         self.erase_program(at, room)?;
         self.tracee
             .set_registers(regs::again(entry))
@@ -94,7 +99,7 @@ impl<'a> Tracer<'a> {
         self.tracee
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
-        self.accept(result)?;
+        self.accept()?;
         self.took = start.elapsed();
         Ok(())
     }
@@ -110,15 +115,15 @@ impl<'a> Tracer<'a> {
             self.verify()?;
             return Ok(None);
         }
-        if layers.len() > 1 || !matches!(before, Before::Readable(0) | Before::Counted(0)) {
+        if layers.len() > 1 || !before.is_none() {
             // Without the privilege they decide, and a refusal is seen.
             let _ = self.tracee.suspend_filters(true);
         }
         Ok(Some((layers, before)))
     }
 
-    /// Makes it load each filter from `at` on; `enter` gives the registers for
-    /// a call. The result is 0, or that of the one that failed.
+    /// Makes it load each filter from `at` on, and hands a listener over;
+    /// `enter` gives the registers for a call. Whether it has none left.
     fn load(
         &mut self,
         layers: &[Layer<'_>],
@@ -126,20 +131,28 @@ impl<'a> Tracer<'a> {
         abi: Abi,
         at: u64,
         enter: impl Fn(Call) -> libc::user_regs_struct,
-    ) -> Result<i64> {
+    ) -> Result<bool> {
+        let mut closed = true;
         for (already, layer) in layers.iter().enumerate() {
             let program = layer.program.to_bytes();
             let call = self.place_program(layer, &program, abi, at)?;
-            let result = self.call(abi, enter(call))?;
-            if result != 0 {
-                return Ok(result);
+            match self.call(abi, enter(call))? {
+                errno @ -4095..0 => return Err(Failure::Refused(errno_of(errno))),
+                0 if layer.listener.is_none() => {}
+                number if layer.listener.is_some() => {
+                    let listener = self.take_listener(number)?;
+                    let alone = before.is_none() && already == 0;
+                    closed &= self.close_listener(abi, &listener, layer, alone, &enter)?;
+                    self.send_listener(layer, &listener)?;
+                }
+                odd => return Err(Failure::Odd(odd)),
             }
             self.seats.push(match before {
                 Before::Readable(count) => Seat::Read(count + already, program),
                 Before::Counted(count) => Seat::Count(count + already as u32),
             });
         }
-        Ok(0)
+        Ok(closed)
     }
 
     /// Writes a program to init's memory; the call that loads it from there.
@@ -160,7 +173,7 @@ impl<'a> Tracer<'a> {
             nr: abi.seccomp(),
             args: [
                 u64::from(libc::SECCOMP_SET_MODE_FILTER),
-                u64::from(flags.bits()),
+                u64::from(flags.bits()) | listener_flag(layer),
                 at,
                 0,
                 0,
@@ -176,7 +189,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// Makes init run one call from its entry to its exit.
-    fn call(&mut self, abi: Abi, registers: libc::user_regs_struct) -> Result<i64> {
+    pub(super) fn call(&mut self, abi: Abi, registers: libc::user_regs_struct) -> Result<i64> {
         self.tracee
             .set_registers(registers)
             .during("set its registers")?;

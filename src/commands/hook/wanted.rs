@@ -7,7 +7,8 @@ use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::{Config, Process, State};
 use oci_seccomp::filter::Filter;
-use oci_seccomp::policy::Flags;
+use oci_seccomp::listener::Handover;
+use oci_seccomp::policy::{Flags, Listener};
 use oci_seccomp::profile_dir;
 
 use crate::cli::HookArgs;
@@ -31,7 +32,7 @@ impl Wanted {
     }
 
     /// As the tracer takes it.
-    pub fn layer(&self) -> Layer<'_> {
+    pub fn layer<'a>(&'a self, listener: Option<&'a Handover>) -> Layer<'a> {
         let (program, flags, policy) = match self {
             Self::Profile(filter) => {
                 let policy = &filter.translation.policy;
@@ -44,26 +45,32 @@ impl Wanted {
             program,
             flags,
             policy,
+            listener,
         }
     }
 
-    /// Refuses what a hook cannot load; logs what was found on the way.
-    pub fn check(&self) -> anyhow::Result<()> {
-        let Self::Profile(filter) = self else {
-            return Ok(());
-        };
-        if filter.translation.policy.listener.is_some() {
-            bail!(
-                "the profile has rules with SCMP_ACT_NOTIFY: the hook cannot hand a listener \
-                 over, leave this container's seccomp to the runtime"
-            );
+    /// The agent that NOTIFY rules ask.
+    pub fn listener(&self) -> Option<&Listener> {
+        match self {
+            Self::Profile(filter) => filter.translation.policy.listener.as_ref(),
+            Self::Ready(..) => None,
         }
+    }
+
+    /// Logs what was found on the way.
+    pub fn log_findings(&self) {
+        let Self::Profile(filter) = self else {
+            return;
+        };
         for finding in &filter.translation.findings {
             let site = finding.rule.map(|rule| filter.profile.site(rule));
             let site = site.map_or_else(String::new, |s| s + ": ");
-            debug!("{}: {site}{}", filter.profile.origin, finding.kind);
+            debug!(
+                "{}: {site}{}",
+                filter.profile.origin,
+                filter.describe(finding)
+            );
         }
-        Ok(())
     }
 }
 

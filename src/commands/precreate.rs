@@ -1,0 +1,70 @@
+//! `oci-seccomp hook --stage precreate`: podman's own stage, at which a hook
+//! may rewrite a container's config before any runtime sees it.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use log::info;
+use oci_seccomp::bundle::{CONFIG_LIMIT, Config};
+use oci_seccomp::input;
+use oci_seccomp::precreate::{CRUN_PROGRAM, annotate, replace};
+
+use super::{print, source};
+use crate::cli::HookArgs;
+
+/// Reads a config, writes it again: its profile resolved to the OCI form and
+/// checked, and with `--crun-bpf` with the program in it.
+///
+/// # Errors
+/// A profile that is refused; podman then does not create the container.
+/// Nothing is written in that case.
+pub fn run(args: &HookArgs) -> anyhow::Result<()> {
+    let name = Path::new("the container's config");
+    let text = input::text(
+        name,
+        input::bounded(name, io::stdin().lock(), CONFIG_LIMIT)?,
+    )?;
+    let config = Config::parse(name, text.into())?;
+    let mut out = config.text().to_string();
+    let filter = source::from_config(&config, &args.translate)?;
+    let Some(filter) = filter else {
+        if args.require {
+            bail!("the container has no linux.seccomp section, and --require asks for one");
+        }
+        info!("no seccomp section, nothing to do");
+        return finish(args, &out, None);
+    };
+    if filter.profile.is_extended {
+        let section = serde_json::to_string(&filter.profile.section)?;
+        let range = config
+            .seccomp_range()
+            .context("the section is not in the text")?;
+        let part = &out[range];
+        out = replace(&out, part, &section);
+    }
+    let program = BASE64_STANDARD.encode(filter.program.to_bytes());
+    // Whoever asks is told by crun; a program alone does not say whom.
+    let program = match &filter.translation.policy.listener {
+        Some(_) => None,
+        None => Some(program),
+    };
+    info!(
+        "profile checked: {} instructions, proven on {} calls",
+        filter.program.instructions().len(),
+        filter.proof.points
+    );
+    finish(args, &out, program.as_deref())
+}
+
+/// With `--crun-bpf`, what crun loads is ours, or nothing that another put
+/// under its annotation.
+fn finish(args: &HookArgs, config: &str, program: Option<&str>) -> anyhow::Result<()> {
+    match args.crun_bpf {
+        true => print(&annotate(config, CRUN_PROGRAM, program)?),
+        false => print(config),
+    }
+}
