@@ -126,6 +126,7 @@ support::on_each_runtime! {
     believes_no_config_of_the_containers_making
     takes_no_runtime_for_init
     refuses_what_has_started_already
+    refuses_a_workload_that_may_not_be_executed
     names_rule_and_line_of_a_broken_profile
     refuses_a_profile_that_is_not_there
     adds_nothing_weaker_where_the_runtime_filters_too
@@ -439,6 +440,21 @@ fn refuses_what_has_started_already(runtime: Runtime) {
         .run();
     assert!(seen.log.contains("may run the workload"), "{seen}");
     assert!(!seen.log.contains("armed"), "{seen}");
+}
+
+/// crun's handlers run it in init itself; a crun without the handler, and runc,
+/// execute it, but that is not to be known beforehand.
+fn refuses_a_workload_that_may_not_be_executed(runtime: Runtime) {
+    for name in ["run.oci.handler", "module.wasm.image/variant"] {
+        let container = Container::new(runtime)
+            .no_new_privileges(true)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .annotation(name, "compat")
+            .probe("print unfiltered");
+        let seen = run_with_hook_stderr(container).fails();
+        assert_eq!(seen.stdout, "", "{seen}");
+        seen.says(name);
+    }
 }
 
 /// Where a hook's stderr is to be seen: runc shows it in its own error, crun

@@ -291,6 +291,17 @@ impl Container {
         self
     }
 
+    /// Rewrites the bundle by `oci-seccomp wrap`, with these arguments.
+    #[track_caller]
+    pub fn wrapped(mut self, args: &[&str]) -> Self {
+        self.write_config();
+        let wrap = Run::new(binary()).arg("wrap").args(args).arg(self.bundle());
+        wrap.run().success();
+        let text = fs::read(self.bundle().join("config.json")).expect("config.json");
+        self.config = serde_json::from_slice(&text).expect("JSON");
+        self
+    }
+
     /// Anything else in `config.json`.
     pub fn patch(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.config);
@@ -310,7 +321,7 @@ impl Container {
         command.name(name).arg(verb)
     }
 
-    fn write_config(&self) {
+    pub fn write_config(&self) {
         let text = serde_json::to_string_pretty(&self.config).expect("JSON");
         self.file("config.json", text);
     }

@@ -296,8 +296,8 @@ fn hint(init: &PidFd, errno: Errno) -> String {
         caps::CapSet::Effective,
         caps::Capability::CAP_SYS_PTRACE,
     ) {
-        Ok(true) => "CAP_SYS_PTRACE is there, but not over init's user namespace, or a security \
-                     module forbids it"
+        Ok(true) => "CAP_SYS_PTRACE is there, but not over init's user namespace (arm from a \
+                     createRuntime hook), or a security module forbids it"
             .into(),
         _ => "CAP_SYS_PTRACE is missing: arm from a createRuntime or createContainer hook, \
               where the runtime's capabilities are still there"

@@ -14,7 +14,7 @@ use caps::{CapSet, Capability};
 use log::info;
 use nix::unistd::Pid;
 use oci_seccomp::arm::{self, Layer, Request};
-use oci_seccomp::bundle::State;
+use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
 use oci_seccomp::report::{Load, ReadyReport, Report, SCHEMA};
@@ -60,6 +60,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     if args.dry_run {
         return filters.iter().try_for_each(|f| print_one(f, &plan, args));
     }
+    check_is_executed(state, place.config.as_ref())?;
     filters.iter().for_each(Wanted::log_findings);
     let init = place.init(state)?;
     let report = args.log.as_deref().map(logging::open).transpose();
@@ -83,6 +84,21 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         start.elapsed().as_micros()
     );
     Ok(())
+}
+
+/// Makes sure that no crun handler was asked for: those run the workload in
+/// init itself (wasm) or in a virtual machine (krun), without the exec at
+/// which it would get its filter.
+fn check_is_executed(state: &State, config: Option<&Config>) -> anyhow::Result<()> {
+    let in_config = config.into_iter().flat_map(|c| c.annotations.keys());
+    let mut names = in_config.chain(state.annotations.keys());
+    match names.find(|n| *n == "run.oci.handler" || n.starts_with("module.wasm.image/")) {
+        Some(name) => bail!(
+            "annotation {name}: the runtime may run this workload without executing it, and \
+             there is nothing to load a filter at; leave this container's seccomp to the runtime"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// When to load: what the bundle says of the workload, or, where it is out of

@@ -9,7 +9,7 @@ use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
 use oci_seccomp::bundle::{Config, Process};
 use oci_seccomp::filter::{self, Filter, OnAmbiguity};
 use oci_seccomp::input;
-use oci_seccomp::policy::{Arch, Flags};
+use oci_seccomp::policy::Arch;
 use oci_seccomp::profile::{Profile, Target};
 use oci_seccomp::translate;
 
@@ -109,17 +109,11 @@ pub fn from_text(
     Ok(Filter::parse(&origin, text, &target, options(args))?)
 }
 
-/// A ready program, and the flags to load it with: as for a profile that
-/// names none.
-pub fn program(path: &Path) -> anyhow::Result<(Program, Flags)> {
+/// A ready program.
+pub fn program(path: &Path) -> anyhow::Result<Program> {
     let bytes = input::read_regular_bytes(path, MAX_INSTRUCTIONS as u64 * 8)?;
-    let program = Program::from_bytes(&bytes)
-        .with_context(|| format!("{} is not a filter program", path.display()))?;
-    let flags = Flags {
-        spec_allow: true,
-        ..Flags::default()
-    };
-    Ok((program, flags))
+    Program::from_bytes(&bytes)
+        .with_context(|| format!("{} is not a filter program", path.display()))
 }
 
 /// The filter of a bundle's own section; `None` where it has none.

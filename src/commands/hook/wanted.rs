@@ -101,7 +101,12 @@ fn first(
             Ok(Some(profile(filter)))
         }
         (None, Some(path), _) => {
-            let (program, flags) = source::program(path)?;
+            let program = source::program(path)?;
+            // As for a profile that names none.
+            let flags = Flags {
+                spec_allow: true,
+                ..Flags::default()
+            };
             let origin = path.display().to_string();
             Ok(Some(Wanted::Ready(origin, program, flags)))
         }
