@@ -12,6 +12,7 @@ use super::*;
 use crate::bpf::{Insn, op};
 use crate::policy::{Action, Arch};
 
+mod existing;
 mod listener;
 
 type Test = Result<(), Box<dyn StdError>>;
@@ -64,6 +65,15 @@ impl Init {
     }
 
     fn with_layers(
+        command: Command,
+        boundary: Boundary,
+        layers: &[Layer<'_>],
+    ) -> std::io::Result<Self> {
+        Self::beside(OnExisting::default(), command, boundary, layers)
+    }
+
+    fn beside(
+        on_existing: OnExisting,
         mut command: Command,
         boundary: Boundary,
         layers: &[Layer<'_>],
@@ -87,7 +97,7 @@ impl Init {
             init: Pid::from_raw(child.id() as i32),
             layers,
             boundary,
-            on_existing: OnExisting::default(),
+            on_existing,
             report: Some(writer.as_fd()),
         });
         Ok(Self {
