@@ -22,6 +22,7 @@ impl<'a> Tracer<'a> {
         let start = Instant::now();
         self.until(Resume::Syscall, Stop::Syscall)?;
         let Some((layers, before)) = self.needed()? else {
+            self.took = start.elapsed();
             return Ok(());
         };
         let entry = self.tracee.registers().during("read its registers")?;
@@ -63,6 +64,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn load_at_entry(&mut self, nr: u64) -> Result<()> {
         let start = Instant::now();
         let Some((layers, before)) = self.needed()? else {
+            self.took = start.elapsed();
             return Ok(());
         };
         let room = room(&layers);
