@@ -1,20 +1,18 @@
 //! `oci-seccomp hook`: arms a container's init.
 #![forbid(unsafe_code)]
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use log::{debug, info, warn};
+use log::{Level, debug, info, log, warn};
 use nix::unistd::{Pid, getppid};
-use oci_seccomp::arm::{self, Request};
+use oci_seccomp::arm::{self, Report, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::filter::Filter;
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::Report;
+use oci_seccomp::report::Report as DryRun;
 
 use super::{print_report, source};
 use crate::cli::{HookArgs, Stage};
@@ -56,7 +54,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     };
     let plan = Plan::for_process(config.process.as_ref());
     if args.dry_run {
-        return print_report(&Report::new(&filter, Some(&plan)), args.format, false);
+        return print_report(&DryRun::new(&filter, Some(&plan)), args.format, false);
     }
     if filter.translation.policy.listener.is_some() {
         bail!(
@@ -74,23 +72,38 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         );
     }
     let (stage, init) = init(args.stage, state, &config)?;
-    let report = args.log.as_deref().map(logging::open).transpose();
-    let report: Option<File> = report.context("cannot log")?;
+    let what = format!(
+        "container {}, {stage:?}: program {} ({} instructions of {}, ready after {} us)",
+        state.id,
+        filter.program.fingerprint(),
+        filter.program.instructions().len(),
+        filter.profile.origin,
+        start.elapsed().as_micros()
+    );
+    let keep = logging::descriptors();
+    let tell = |outcome: Result<&str, &str>| match outcome {
+        Ok(line) => logging::record(Level::Info, &format_args!("{what}: {line}")),
+        Err(line) => logging::record(Level::Error, &format_args!("{what}: {line}")),
+    };
     arm::arm(&Request {
         init,
         program: &filter.program,
         flags: filter.translation.policy.flags,
         boundary: plan.boundary,
-        report: report.as_ref().map(AsFd::as_fd),
+        report: Some(Report {
+            keep: &keep,
+            tell: &tell,
+        }),
     })?;
-    info!(
-        "container {}: init {init} armed at {stage:?}: {} instructions of {}, to be loaded {}, \
-         after {} us",
-        state.id,
-        filter.program.instructions().len(),
-        filter.profile.origin,
-        plan.when(),
-        start.elapsed().as_micros()
+    // One line for each container: the tracer's, where that can be kept.
+    let level = match keep.as_slice() {
+        [] => Level::Info,
+        _ => Level::Debug,
+    };
+    log!(
+        level,
+        "{what}: init {init} seized, to be armed {}",
+        plan.when()
     );
     Ok(())
 }

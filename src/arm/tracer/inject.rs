@@ -46,6 +46,7 @@ impl Tracer<'_> {
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
         self.accept(result, before)?;
+        self.place = "at its exec";
         self.took = start.elapsed();
         Ok(before)
     }
@@ -87,6 +88,7 @@ impl Tracer<'_> {
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
         self.accept(result, before)?;
+        self.place = "before it gives up CAP_SYS_ADMIN";
         self.took = start.elapsed();
         Ok(before)
     }
