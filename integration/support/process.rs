@@ -66,3 +66,16 @@ pub fn marked_mounts(mark: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// The zombies that are children of `parent`, by name.
+pub fn zombies(parent: i32) -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&pid| status(pid, "PPid") == Some(parent.to_string()))
+        .filter(|&pid| status(pid, "State").is_some_and(|s| s.starts_with('Z')))
+        .filter_map(|pid| status(pid, "Name"))
+        .collect()
+}
