@@ -19,6 +19,16 @@
 //! process, which then has a child to reap that it did not start; a
 //! createRuntime hook leaves no such trace.
 //!
+//! # Listener
+//! For a filter with NOTIFY verdicts seccomp(2) gives init a descriptor. The
+//! tracer takes it (pidfd_getfd(2)), has init close it, and sends it to the
+//! agent, all before init runs on: the next call may already need an answer.
+//! The filter is in place by then and may refuse the close(2), or ask the
+//! agent about it. So filters are lifted for it (PTRACE_O_SUSPEND_SECCOMP),
+//! or, without the privilege, it is made only if the program is certain to let
+//! it through. Where neither holds, init is killed at the exec; before it, the
+//! exec itself closes the descriptor.
+//!
 //! # Requirements
 //! Linux 5.9 on x86_64; CAP_SYS_PTRACE over init, or the same user and a
 //! dumpable init. To read the filter back: CAP_SYS_ADMIN in the initial user
@@ -41,6 +51,7 @@ use nix::unistd::{Pid, getpid, getppid};
 
 use crate::bpf::Program;
 use crate::features::Ptrace;
+use crate::listener::Handover;
 use crate::policy::Flags;
 use crate::sys::process::{self, PidFd};
 use crate::sys::procfs::Proc;
@@ -71,6 +82,10 @@ pub struct Request<'a> {
     pub flags: Flags,
     /// When to load it.
     pub boundary: Boundary,
+    /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
+    /// told as soon as there is one. Without, the filter has none, and such a
+    /// call fails with ENOSYS.
+    pub listener: Option<&'a Handover>,
     /// Who hears of the outcome.
     pub report: Option<Report<'a>>,
 }
@@ -256,8 +271,9 @@ fn hint(init: &PidFd, errno: Errno) -> String {
         caps::CapSet::Effective,
         caps::Capability::CAP_SYS_PTRACE,
     ) {
-        Ok(true) => "CAP_SYS_PTRACE is there, but not over init's user namespace, or a security \
-                     module (Landlock) forbids it"
+        Ok(true) => "CAP_SYS_PTRACE is there, but not over init's user namespace (arm from a \
+                     createRuntime hook), or a security module \
+                     (Landlock) forbids it"
             .into(),
         _ => "CAP_SYS_PTRACE is missing: arm from a createRuntime or createContainer hook, \
               where the runtime's capabilities are still there"
