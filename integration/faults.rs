@@ -5,7 +5,8 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Mutex;
@@ -30,7 +31,9 @@ const WORKLOAD: &str = "status -- call mkdir @/tmp/a 0x1ed";
 support::on_each_runtime! {
     never_runs_unfiltered_at_whatever_step_the_tracer_is_killed
     never_runs_unfiltered_wherever_in_the_stepping_the_tracer_is_killed
+    dies_with_its_tracer
     ends_with_an_init_that_is_killed
+    ends_with_an_init_that_is_killed_while_it_gets_its_filter
     ends_with_a_runtime_that_is_killed
     goes_with_a_container_that_is_deleted_before_its_start
     keeps_to_the_filter_whatever_signals_come_before_the_start
@@ -120,6 +123,25 @@ fn never_runs_unfiltered_wherever_in_the_stepping_the_tracer_is_killed(runtime: 
     assert!(nth > 20, "only {nth} steps");
 }
 
+/// Between `create` and `start` only the tracer knows of the filter.
+fn dies_with_its_tracer(runtime: Runtime) {
+    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+        let created = armed(runtime, stage, true).create().ready();
+        let init = created.pid();
+        let tracer = tracer_of(init);
+        assert_ne!(tracer, 0, "nobody traces init");
+        let name = process::status(tracer, "Name");
+        assert_eq!(name.as_deref(), Some("oci-seccomp"));
+        signal(tracer, Signal::SIGKILL);
+        assert!(
+            process::within(SOON, || !process::alive(init)),
+            "init lives on without its tracer"
+        );
+        created.start().fails();
+        assert_eq!(created.output(init).stdout, "");
+    }
+}
+
 fn ends_with_an_init_that_is_killed(runtime: Runtime) {
     for no_new_privileges in [true, false] {
         let created = armed(runtime, Stage::CreateRuntime, no_new_privileges).create();
@@ -132,6 +154,25 @@ fn ends_with_an_init_that_is_killed(runtime: Runtime) {
         let seen = created.output(init);
         assert_eq!(seen.stdout, "");
         seen.says("killed");
+    }
+}
+
+fn ends_with_an_init_that_is_killed_while_it_gets_its_filter(runtime: Runtime) {
+    for milliseconds in [0, 20, 50, 100, 150, 200] {
+        let created = armed(runtime, Stage::CreateRuntime, true)
+            // The whole takes a fifth of a second then.
+            .inject("ptrace:delay_enter=5000")
+            .create()
+            .ready();
+        let init = created.pid();
+        let tracer = tracer_of(init);
+        thread::scope(|scope| {
+            scope.spawn(|| created.start());
+            thread::sleep(Duration::from_millis(milliseconds));
+            signal(init, Signal::SIGKILL);
+        });
+        was_filtered(&created.output(init));
+        assert!(process::within(SOON, || !process::alive(tracer)));
     }
 }
 
@@ -225,14 +266,19 @@ fn names_who_traces_init_already(runtime: Runtime) {
 
 fn shows_the_runtimes_own_error_of_a_missing_entrypoint(runtime: Runtime) {
     for no_new_privileges in [true, false] {
-        // Missing to the runtime, which looks first, and to execve(2) itself:
-        // that it is a script of a missing interpreter it does not see.
-        for workload in ["/nowhere", "/script"] {
+        // The first is missing to the runtime, which looks before it executes;
+        // the others only to execve(2).
+        for (workload, text, why) in [
+            ("/nowhere", "", "no such file"),
+            ("/script", "#!/nowhere\n", "no such file"),
+            ("/garbage", "no program", "exec format error"),
+        ] {
             let missing = |container: Container| {
-                let script = container.rootfs().join("script");
-                fs::write(&script, "#!/nowhere\n").expect("script");
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-                fs::set_permissions(&script, mode).expect("mode");
+                if !text.is_empty() {
+                    let path = container.rootfs().join(&workload[1..]);
+                    fs::write(&path, text).expect("file");
+                    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("mode");
+                }
                 let seen = container.args(&[workload]).run().fails();
                 // Behind the time, and the container's name and folder.
                 let error = seen.stderr.split(": ").last().unwrap_or_default();
@@ -242,7 +288,7 @@ fn shows_the_runtimes_own_error_of_a_missing_entrypoint(runtime: Runtime) {
             let ours = armed(runtime, Stage::CreateRuntime, no_new_privileges);
             let (plain, ours) = (missing(plain), missing(ours));
             assert_eq!(plain, ours, "{workload}");
-            assert!(ours.1.to_lowercase().contains("no such file"), "{ours:?}");
+            assert!(ours.1.to_lowercase().contains(why), "{ours:?}");
         }
     }
 }
