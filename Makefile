@@ -31,7 +31,7 @@ cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
 tiers = unit doctest $(filter-out runtime,$(integration)) runtime
 integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help build test $(tiers) bench fuzz demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) soak bench fuzz demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -57,6 +57,9 @@ $(integration):
 
 doctest:
 	$(cargo) test --doc
+
+soak: deps ## Arm 1000 containers one after another, and look for what is left (as root)
+	OCI_SECCOMP_SOAK=1000 $(cargo) test --test faults starts_one_after_another
 
 bench: ## Measure translation beside plain libseccomp
 	$(cargo) bench --bench translation
