@@ -131,7 +131,9 @@ impl Container {
     pub fn new(runtime: Runtime) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!(
-            "oci-seccomp-test-{}-{}",
+            // One is never the beginning of another: what carries a name is
+            // killed in the end.
+            "oci-seccomp-test-{}-{:05}",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
