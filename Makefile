@@ -16,6 +16,10 @@ BINARY ?= $(RELEASE)
 
 bindir = $(PREFIX)/bin
 hooksdir = $(PREFIX)/share/containers/oci/hooks.d
+# CRI-O reads the folder above as well, and does not start when a file there
+# names a stage that it does not know. So podman's own stage has a folder apart.
+podmandir = $(PREFIX)/share/oci-seccomp/podman-hooks.d
+precreate = oci-seccomp-precreate
 annotated = oci-seccomp-createRuntime oci-seccomp-createContainer oci-seccomp-prestart
 always = oci-seccomp-always
 ifeq ($(filter annotated always,$(HOOK)),)
@@ -78,20 +82,22 @@ lint: ## Check the format, and for mistakes
 doc: ## Build the library's documentation
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
 
+# FILE,DESTINATION: the file with the program's place in it.
+install_hook = { echo "hook file $(DESTDIR)$(2)" && \
+	sed 's|@BINARY@|$(bindir)/oci-seccomp|' "$(1)" > "$(DESTDIR)$(2)" && chmod 644 "$(DESTDIR)$(2)"; } || exit 1
+
 install: $(if $(filter $(RELEASE),$(BINARY)),build) ## Install the program and the hook files
-	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)'
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)' '$(DESTDIR)$(podmandir)'
 	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
 	@# A container must not be armed twice, by the one kind and the other.
 	@rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
-	@for hook in $($(HOOK)); do \
-		echo "hook file $(DESTDIR)$(hooksdir)/$$hook.json"; \
-		sed 's|@BINARY@|$(bindir)/oci-seccomp|' "hooks/$$hook.json" > '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \
-		chmod 644 '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \
-	done
+	@for hook in $($(HOOK)); do $(call install_hook,hooks/$$hook.json,$(hooksdir)/$$hook.json); done
+	@$(call install_hook,hooks/podman/$(precreate).json,$(podmandir)/$(precreate).json)
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(bindir)/oci-seccomp'
 	rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
+	rm -f '$(DESTDIR)$(podmandir)/$(precreate).json'
 
 clean: ## Remove what was built
 	$(CARGO) clean
