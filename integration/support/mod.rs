@@ -17,6 +17,7 @@
 
 pub mod command;
 pub mod container;
+pub mod podman;
 pub mod process;
 pub mod programs;
 
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use command::{Outcome, Run};
 pub use container::{Container, Runtime, Stage};
+pub use podman::Podman;
 
 /// The program under test: the one cargo built, or an installed one that
 /// `OCI_SECCOMP` names (for a distribution's own checks of its package).
