@@ -32,16 +32,22 @@ libseccomp = $(or $(LIBSECCOMP_LIB_PATH),$(shell pkg-config --variable=libdir li
 cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
 
 # One tier after the other, real containers last.
-tiers = unit doctest $(filter-out runtime,$(integration)) runtime
-integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
+tiers = unit doctest $(filter-out runtime podman,$(integration)) runtime podman cells
+integration := $(filter-out matrix,$(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml))
 
-.PHONY: help build test $(tiers) bench demo deps fmt lint doc install uninstall clean
+# What the matrix is made of: runc, crun, youki, podman, rootless.
+ENGINES ?= --all
+# Built here if there is none.
+youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
+
+.PHONY: help build test $(tiers) matrix bench demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE'
+	@echo '  For matrix: ENGINES="runc crun youki podman rootless" MATRIX_JSON=FILE'
 
 build: ## Build the program: release, static
 	$(cargo) build --release --target $(TARGET)
@@ -62,6 +68,21 @@ $(integration):
 doctest:
 	$(cargo) test --doc
 
+# The part of the matrix that every change has to pass.
+cells:
+	$(cargo) test --test matrix -- runc crun podman
+
+matrix: deps $(youki) ## Show what is armed under each runtime, stage and setting (as root)
+	@$(cargo) test --quiet --test matrix -- $(ENGINES)
+
+build/youki/bin/youki:
+	@.ci/deps youki
+	@echo 'building youki, which takes some minutes'
+	@# Elsewhere: this checkout's .cargo/config.toml is not for it.
+	cd / && CARGO_TARGET_DIR='$(CURDIR)/build/youki/target' timeout 3000 $(CARGO) install youki --version 0.7.0 \
+		--no-default-features --features v1,v2,seccomp --root '$(CURDIR)/build/youki'
+	rm -rf build/youki/target
+
 bench: ## Measure translation beside plain libseccomp
 	$(cargo) bench --bench translation
 
@@ -77,7 +98,7 @@ fmt: ## Format the code
 
 lint: ## Check the format, and for mistakes
 	$(CARGO) fmt --check
-	$(cargo) clippy --all-targets -- -D warnings
+	$(cargo) clippy --all-targets --test matrix -- -D warnings
 
 doc: ## Build the library's documentation
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
@@ -101,3 +122,4 @@ uninstall: ## Remove what install put there
 
 clean: ## Remove what was built
 	$(CARGO) clean
+	rm -rf build

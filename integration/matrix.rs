@@ -96,10 +96,7 @@ fn run(cells: &[Cell], engines: &[Engine]) -> Vec<(Verdict, Duration)> {
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
-                loop {
-                    let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                        break;
-                    };
+                while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let cell = &cells[at];
                     let started = Instant::now();
                     let verdict = cells::run(cell, &machines);

@@ -135,11 +135,11 @@ impl Cell {
     /// where nothing may.
     fn known_refusal(&self) -> Option<&'static str> {
         match self.engine {
-            // Nothing of init's user namespace belongs to a hook inside.
+            // Until the exec its memory belongs to the namespace outside.
             Engine::Alone(_) | Engine::Podman(_)
                 if self.user_namespace && self.stage == "createContainer" =>
             {
-                Some("createRuntime")
+                Some("user namespace of its own")
             }
             // It loads its filter when the capability is gone that this takes.
             Engine::Alone(Runtime::Youki)
@@ -344,7 +344,12 @@ fn under_podman(cell: &Cell, podman: &Podman) -> Outcome {
 /// Why a container did not start: what the hook said, or else the runtime.
 fn reason(outcome: &Outcome) -> String {
     let hook = outcome.log.lines().find(|line| line.contains(": error: "));
-    let runtime = || outcome.stderr.lines().rfind(|l| l.to_lowercase().contains("error"));
+    let runtime = || {
+        outcome
+            .stderr
+            .lines()
+            .rfind(|l| l.to_lowercase().contains("error"))
+    };
     let tracer = || outcome.log.lines().find(|line| line.contains(" killed: "));
     let line = hook.or_else(runtime).or_else(tracer);
     let line = match outcome.status {
@@ -357,7 +362,10 @@ fn reason(outcome: &Outcome) -> String {
         Some(rest) => rest.split_once(": ").map_or(rest, |(_, rest)| rest),
         None => line,
     };
-    line.split(' ').map(without_names).collect::<Vec<_>>().join(" ")
+    line.split(' ')
+        .map(without_names)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A word without what is this container's alone: a process's number, a path

@@ -39,7 +39,9 @@ pub fn text(results: &[Result]) -> String {
     let mut out = String::new();
     for row in &rows {
         let cells = row.iter().zip(&widths);
-        let line: String = cells.map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:width$}  "))
+            .collect();
         let _ = writeln!(out, "{}", line.trim_end());
     }
     for (number, reason) in reasons.iter().enumerate() {

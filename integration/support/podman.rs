@@ -72,7 +72,16 @@ impl Podman {
             skip(&format!("{name} is not installed"));
             return false;
         }
-        runtime.is_ready()
+        if !runtime.is_ready() {
+            return false;
+        }
+        let user_namespace = "--reuid nobody --regid nogroup --clear-groups unshare --user true";
+        let allowed = || Run::new("setpriv").args(user_namespace.split(' ')).run();
+        if rootless && allowed().code() != Some(0) {
+            skip("an ordinary user may not make user namespaces here");
+            return false;
+        }
+        true
     }
 
     fn with(runtime: Runtime, rootless: bool) -> Self {
@@ -296,7 +305,10 @@ impl PodmanContainer<'_> {
         let args = hook["hook"]["args"].as_array_mut().expect("args");
         args.extend(arguments.iter().map(|&a| a.into()));
         args.extend(["--log".into(), self.log().to_string_lossy().into()]);
-        self.other_hook(&path.file_name().unwrap_or_default().to_string_lossy(), &hook)
+        self.other_hook(
+            &path.file_name().unwrap_or_default().to_string_lossy(),
+            &hook,
+        )
     }
 
     /// The hook with a profile of its own, for containers that ask for it by
