@@ -133,8 +133,7 @@ fn condition() -> impl Strategy<Value = Value> {
     })
 }
 
-fn rule() -> impl Strategy<Value = Value> {
-    let names: Vec<&str> = NAMES.iter().map(|n| n.0).collect();
+fn rule(names: Vec<&'static str>) -> impl Strategy<Value = Value> {
     let args = prop_oneof![
         2 => Just(Vec::new()),
         6 => vec(condition(), 1..3),
@@ -153,6 +152,10 @@ fn rule() -> impl Strategy<Value = Value> {
 }
 
 fn profile() -> impl Strategy<Value = Value> {
+    profile_of(NAMES.iter().map(|n| n.0).collect())
+}
+
+fn profile_of(names: Vec<&'static str>) -> impl Strategy<Value = Value> {
     let others = [
         "SCMP_ARCH_X86",
         "SCMP_ARCH_X32",
@@ -160,7 +163,7 @@ fn profile() -> impl Strategy<Value = Value> {
         "SCMP_ARCH_X86_64",
     ];
     let arches = subsequence(others.to_vec(), 0..=4);
-    (action(true), arches, vec(rule(), 0..7)).prop_map(|((default, errno), arches, rules)| {
+    (action(true), arches, vec(rule(names), 0..7)).prop_map(|((default, errno), arches, rules)| {
         let mut profile = json!({"defaultAction": default, "syscalls": rules});
         if let Some(errno) = errno {
             profile["defaultErrnoRet"] = errno.into();
@@ -393,10 +396,12 @@ proptest! {
     }
 
     /// What is accepted without being told how to read overlaps is nowhere
-    /// weaker for them than what every runtime makes of the profile.
+    /// weaker for them than what every runtime makes of the profile. Calls
+    /// that an architecture lacks are left out: beside a rule for one,
+    /// libseccomp 2.5 loses rules for others.
     #[test]
     fn overlaps_that_are_accepted_are_no_weaker_than_under_plain_libseccomp(
-        profile in profile(), seed: u64,
+        profile in profile_of(vec!["read", "lseek", "personality", "socket"]), seed: u64,
     ) {
         let filter = match parse(&profile, options(false, OnAmbiguity::Refuse)) {
             Ok(filter) => filter,

@@ -110,6 +110,7 @@ support::on_each_runtime! {
     arms_user_with_no_new_privs_at_create_container
     arms_user_with_no_new_privs_at_prestart
     arms_one_that_keeps_cap_sys_admin
+    arms_user_whose_ambient_capability_is_not_inheritable
     arms_a_32_bit_workload
     arms_what_create_and_start_run_apart
     runs_under_a_default_profile
@@ -122,6 +123,10 @@ support::on_each_runtime! {
     ends_with_a_workload_that_cannot_be_executed
     leaves_no_tracer_of_a_container_that_never_starts
     fails_closed_where_init_cannot_be_traced
+    believes_no_config_of_the_containers_making
+    takes_no_runtime_for_init
+    refuses_what_has_started_already
+    refuses_a_workload_that_may_not_be_executed
     names_rule_and_line_of_a_broken_profile
     refuses_a_profile_that_is_not_there
     adds_nothing_weaker_where_the_runtime_filters_too
@@ -146,6 +151,25 @@ fn arms_one_that_keeps_cap_sys_admin(runtime: Runtime) {
         check_denies_mkdir(&seen, false, 0);
         assert_eq!(seen.field("self", "CapEff"), "0000000000200020");
     }
+}
+
+/// The runtimes cannot raise it then, and say nothing: without it, the exec is
+/// too late for a filter.
+fn arms_user_whose_ambient_capability_is_not_inheritable(runtime: Runtime) {
+    let seen = Container::new(runtime)
+        .uid(1000)
+        .patch(|config| {
+            let sets = &mut config["process"]["capabilities"];
+            *sets = json!({});
+            for set in ["bounding", "permitted", "ambient"] {
+                sets[set] = json!(["CAP_SYS_ADMIN"]);
+            }
+        })
+        .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+        .probe(STATUS_AND_CALLS)
+        .run()
+        .success();
+    check_denies_mkdir(&seen, false, 1000);
 }
 
 fn arms_a_32_bit_workload(runtime: Runtime) {
@@ -351,6 +375,86 @@ fn fails_closed_where_init_cannot_be_traced(runtime: Runtime) {
     let seen = container.run().fails();
     assert_eq!(seen.stdout, "");
     seen.says("createRuntime");
+}
+
+/// At startContainer the bundle's path leads into the container, and crun says
+/// that it is `/`: an image may have a `config.json` without a profile there.
+fn believes_no_config_of_the_containers_making(runtime: Runtime) {
+    for mine in ["", "{}", r#"{"linux": {"namespaces": [{"type": "pid"}]}}"#] {
+        let container = Container::new(runtime)
+            .probe("print unfiltered")
+            .patch(|config| {
+                config["hooks"]["startContainer"] =
+                    json!([{ "path": "/oci-seccomp", "args": ["oci-seccomp", "hook"] }]);
+            });
+        let rootfs = container.rootfs();
+        fs::copy(binary(), rootfs.join("oci-seccomp")).expect("copy of the program");
+        let bundle = container.bundle().strip_prefix("/").expect("absolute");
+        for dir in [rootfs.clone(), rootfs.join(bundle)] {
+            fs::create_dir_all(&dir).expect("directory");
+            if !mine.is_empty() {
+                fs::write(dir.join("config.json"), mine).expect("config.json");
+            }
+        }
+        let seen = run_with_hook_stderr(container).fails();
+        assert_eq!(seen.stdout, "", "{seen}");
+        seen.says("createRuntime");
+    }
+}
+
+/// A hook file for one stage, used at another, where what starts the hook is
+/// the first process of a pid namespace, but of the runtime's.
+fn takes_no_runtime_for_init(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        let container = |stage: &str| {
+            let container = Container::new(runtime)
+                .runtime_is_first_process()
+                .no_new_privileges(no_new_privileges);
+            let profile = container.file("profile.json", denies_mkdir().to_string());
+            let profile = profile.to_str().expect("UTF-8");
+            container
+                .hook(
+                    Stage::CreateRuntime,
+                    &["--profile", profile, "--stage", stage],
+                )
+                .probe("call mkdir @/tmp/a 0x1ed")
+        };
+        let seen = container("createContainer").run().fails();
+        assert_eq!(seen.stdout, "", "{seen}");
+        let seen = container("createRuntime").run().success();
+        assert_eq!(seen.errno("mkdir"), DENIED);
+    }
+}
+
+/// At poststart no exec is to come. crun lets the container run all the same,
+/// but it was not told that it has a filter.
+fn refuses_what_has_started_already(runtime: Runtime) {
+    let seen = Container::new(runtime)
+        .no_new_privileges(true)
+        .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+        .patch(|config| {
+            let hook = config["hooks"]["createRuntime"].take();
+            config["hooks"] = json!({ "poststart": hook });
+        })
+        .args(&["/bin/sleep", "1"])
+        .run();
+    assert!(seen.log.contains("may run the workload"), "{seen}");
+    assert!(!seen.log.contains("armed"), "{seen}");
+}
+
+/// crun's handlers run it in init itself; a crun without the handler, and runc,
+/// execute it, but that is not to be known beforehand.
+fn refuses_a_workload_that_may_not_be_executed(runtime: Runtime) {
+    for name in ["run.oci.handler", "module.wasm.image/variant"] {
+        let container = Container::new(runtime)
+            .no_new_privileges(true)
+            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+            .annotation(name, "compat")
+            .probe("print unfiltered");
+        let seen = run_with_hook_stderr(container).fails();
+        assert_eq!(seen.stdout, "", "{seen}");
+        seen.says(name);
+    }
 }
 
 /// Where a hook's stderr is to be seen: runc shows it in its own error, crun

@@ -215,3 +215,7 @@ fn parse_action(text: &str) -> Result<Action, Error> {
         _ => Err(wrong()),
     }
 }
+
+#[cfg(test)]
+#[path = "cases_tests.rs"]
+mod tests;

@@ -45,6 +45,21 @@ pub enum Command {
     /// the command cannot be executed, 127 if there is none.
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
+    /// Rewrite a bundle so that its workload starts by the init shim
+    ///
+    /// For a runtime that loads no filter, or not the one that was proven. The
+    /// bundle gets a folder .oci-seccomp with this program and the filter,
+    /// which the container sees read-only; process.args goes through it, and
+    /// linux.seccomp goes. Without noNewPrivileges the runtime starts the shim
+    /// as root with CAP_SYS_ADMIN, and the shim becomes what the config
+    /// described; the profile must allow capset and execve then, else execve.
+    /// A later exec into such a container starts as the shim does, unless the
+    /// runtime is told otherwise (--process).
+    ///
+    /// The status is 0, or 1 if the bundle or its profile is refused, 2 if a
+    /// file cannot be read or written. Then nothing was changed.
+    #[command(after_help = WRAP_EXAMPLES)]
+    Wrap(WrapArgs),
     /// Say what a profile means, and load nothing
     ///
     /// The status is 0 if the profile can be used, 1 if not, 2 if it could
@@ -90,7 +105,14 @@ Examples:
 const INIT_EXAMPLES: &str = "\
 Examples:
   oci-seccomp init --profile /seccomp.json -- nginx -g 'daemon off;'
-  oci-seccomp init --bpf /filter.bpf sh -c 'grep Seccomp /proc/self/status'";
+  oci-seccomp init --bpf /filter.bpf sh -c 'grep Seccomp /proc/self/status'
+  oci-seccomp init --bpf /filter.bpf --flags LOG,SPEC_ALLOW nginx";
+
+const WRAP_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp wrap /run/bundle && runc run --bundle /run/bundle web
+  oci-seccomp wrap --profile /etc/seccomp.json .
+  oci-seccomp wrap --undo /run/bundle";
 
 const DRY_RUN_EXAMPLES: &str = "\
 Examples:
@@ -160,6 +182,13 @@ pub struct InitArgs {
     /// Where the filter comes from.
     #[command(flatten)]
     pub source: InitSource,
+    /// How to load the program: SECCOMP_FILTER_FLAG_*
+    #[arg(long, value_enum, value_name = "FLAG,…", value_delimiter = ',')]
+    #[arg(default_value = "SPEC_ALLOW", conflicts_with_all = ["profile", "config"])]
+    pub flags: Vec<FilterFlag>,
+    /// Started as root, become the process described here: see wrap, which writes it
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,
@@ -179,9 +208,51 @@ pub struct InitSource {
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Use this program: struct sock_filter in the machine's byte order, as
-    /// seccomp_export_bpf(3) writes it; loaded with SPEC_ALLOW
+    /// seccomp_export_bpf(3) writes it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["strict", "ambiguous", "enosys"])]
     pub bpf: Option<PathBuf>,
+}
+
+/// A flag of seccomp(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FilterFlag {
+    /// For all threads
+    #[value(name = "TSYNC")]
+    Tsync,
+    /// Log what is not allowed
+    #[value(name = "LOG")]
+    Log,
+    /// Without mitigations of speculative execution
+    #[value(name = "SPEC_ALLOW")]
+    SpecAllow,
+    /// Only a fatal signal interrupts the wait for a listener's answer
+    #[value(name = "WAIT_KILLABLE_RECV")]
+    WaitKillableRecv,
+    /// No flag
+    #[value(name = "none")]
+    None,
+}
+
+/// `wrap`
+#[derive(Debug, Args)]
+pub struct WrapArgs {
+    /// The bundle's directory
+    pub bundle: PathBuf,
+    /// Use this profile, not the bundle's linux.seccomp section
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Leave linux.seccomp to the runtime too, which then filters the shim and what joins later
+    #[arg(long)]
+    pub keep_section: bool,
+    /// Put the bundle back as it was
+    #[arg(long, conflicts_with_all = ["profile", "keep_section", "strict", "ambiguous", "enosys"])]
+    pub undo: bool,
+    /// Undo even if config.json was changed since; the change is lost
+    #[arg(long, requires = "undo")]
+    pub force: bool,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
 }
 
 /// `dry-run`

@@ -60,6 +60,21 @@ fn what_follows_the_command_of_init_is_the_commands() {
 }
 
 #[test]
+fn a_program_is_loaded_with_the_flags_of_a_profile_without_flags() {
+    let flags = |line: &str| match command(line) {
+        Command::Init(args) => args.flags,
+        _ => panic!("{line}"),
+    };
+    assert_eq!(flags("init --bpf f sh"), [FilterFlag::SpecAllow]);
+    assert_eq!(flags("init --profile f sh"), [FilterFlag::SpecAllow]);
+    assert_eq!(flags("init --bpf f --flags none -- sh"), [FilterFlag::None]);
+    assert_eq!(
+        flags("init --bpf f --flags TSYNC,LOG sh"),
+        [FilterFlag::Tsync, FilterFlag::Log]
+    );
+}
+
+#[test]
 fn a_hook_is_strict_only_where_asked() {
     let Command::Hook(args) = command("hook") else {
         panic!();
@@ -93,6 +108,12 @@ fn a_usage_error_has_the_status_by_which_the_command_says_no() {
         ("init sh", 125),
         ("init --bpf f --profile p sh", 125),
         ("init --bpf f --strict sh", 125),
+        ("init --profile p --flags LOG sh", 125),
+        ("init --bpf f --flags FOO sh", 125),
+        ("wrap", 2),
+        ("wrap b --force", 2),
+        ("wrap b --undo --profile p", 2),
+        ("wrap b --undo --strict", 2),
         ("init --help", 0),
         ("hook --version", 0),
         ("--help", 0),

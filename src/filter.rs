@@ -171,3 +171,7 @@ impl Filter {
         kind.to_string()
     }
 }
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

@@ -21,7 +21,8 @@ pub enum Error {
     /// rule and the [`crate::translate::Fault`].
     #[error(transparent)]
     Filter(#[from] filter::Error),
-    /// A listener would have to be handed over, which takes another process.
+    /// Whoever is under the filter cannot hand its listener over: those calls
+    /// are filtered. [`crate::arm`] does it from another process.
     #[error("SCMP_ACT_NOTIFY needs another process to hand the listener over")]
     Notify,
     /// The kernel refused the filter.
@@ -69,5 +70,58 @@ fn hint(errno: Errno) -> &'static str {
         Errno::ENOSYS => "it has no seccomp(2)",
         Errno::ENOMEM => "too many filters on this process",
         _ => "see seccomp(2)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(json: &str) -> LinuxSeccomp {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// On a thread of its own, which takes the filter with it.
+    fn on_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+        std::thread::spawn(test).join().unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_refused_before_the_kernel_sees_it() {
+        assert!(matches!(apply(None), Err(Error::Missing)));
+        let asks = section(
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+        );
+        assert!(matches!(apply(&asks), Err(Error::Notify)));
+        let wrong = section(r#"{"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}"#);
+        let error = apply(&wrong).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::Filter(filter::Error::Invalid { .. })
+        ));
+    }
+
+    #[test]
+    fn a_loaded_section_binds_the_thread_and_tells_what_was_skipped() {
+        if !is_enabled() {
+            eprintln!("skipped: this kernel has no seccomp");
+            return;
+        }
+        let (findings, denied) = on_a_thread(|| {
+            let section = section(
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                    {"names": ["mkdir", "mkdirat", "frobnicate"], "action": "SCMP_ACT_ERRNO",
+                     "errnoRet": 77}]}"#,
+            );
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            let findings = apply(&section).unwrap();
+            (
+                findings,
+                std::fs::create_dir("/nowhere/at/all").unwrap_err(),
+            )
+        });
+        assert_eq!(findings.len(), 1);
+        assert_eq!(denied.raw_os_error(), Some(77));
     }
 }

@@ -209,6 +209,10 @@ pub fn differences(policy: &Policy, program: &Program) -> Vec<Difference> {
 /// which the first of them is weaker than what libseccomp makes of them. Gives
 /// the first such call.
 ///
+/// Only the rules for such calls are compiled, which is quick. That rules for
+/// others make libseccomp lose some of them is no ambiguity of the profile;
+/// [`differences`] shows it.
+///
 /// # Errors
 /// [`Error`], where libseccomp makes nothing of the profile.
 pub fn check_order(
@@ -330,3 +334,7 @@ fn scmp_action(action: Action) -> ScmpAction {
         Action::Allow => ScmpAction::Allow,
     }
 }
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

@@ -57,11 +57,13 @@ impl Plan {
 }
 
 /// Whether CAP_SYS_ADMIN is effective after the exec: root regains its
-/// bounding set, any other user keeps its ambient set (capabilities(7)).
+/// bounding set, any other user keeps its ambient set, which is of what it
+/// can inherit (capabilities(7)).
 fn keeps_sys_admin(process: &Process) -> bool {
     let admin = |set: &CapabilitySet| set.known.contains(&Capability::CAP_SYS_ADMIN);
     process.capabilities.as_ref().is_some_and(|c| {
-        admin(&c.bounding) && admin(&c.permitted) && (process.uid == 0 || admin(&c.ambient))
+        let ambient = admin(&c.ambient) && admin(&c.inheritable);
+        admin(&c.bounding) && admin(&c.permitted) && (process.uid == 0 || ambient)
     })
 }
 
@@ -87,6 +89,7 @@ mod tests {
                 bounding: set(bounding),
                 permitted: set(true),
                 ambient: set(ambient),
+                inheritable: set(ambient),
                 ..Capabilities::default()
             }),
         }
@@ -108,5 +111,16 @@ mod tests {
             Plan::for_process(None).boundary,
             Boundary::BeforeCapabilityDrop
         );
+    }
+
+    /// The kernel does not raise it then, and the runtimes go on without.
+    #[test]
+    fn does_not_count_on_an_ambient_capability_that_is_not_inheritable() {
+        let mut process = process(false, 1000, true, true);
+        if let Some(sets) = &mut process.capabilities {
+            sets.inheritable.known.clear();
+        }
+        let plan = Plan::for_process(Some(&process));
+        assert_eq!(plan.boundary, Boundary::BeforeCapabilityDrop);
     }
 }

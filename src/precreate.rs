@@ -2,6 +2,7 @@
 //! unknown field, not the order or the digits of anything. Pure.
 #![forbid(unsafe_code)]
 
+use crate::json::Object;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -17,8 +18,13 @@ pub struct Error(#[from] serde_json::Error);
 
 #[derive(Deserialize)]
 struct Config<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     annotations: Option<&'a RawValue>,
+}
+
+/// `null` is a value as well: it stands where the new one has to go.
+fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
 }
 
 /// Puts an annotation in, or takes it out; one of the same name that was there
@@ -38,7 +44,7 @@ struct Config<'a> {
 /// # Ok::<(), oci_seccomp::precreate::Error>(())
 /// ```
 pub fn annotate(config: &str, key: &str, value: Option<&str>) -> Result<String, Error> {
-    let parsed: Config = serde_json::from_str(config)?;
+    let Object(parsed): Object<Config> = serde_json::from_str(config)?;
     let raw = parsed.annotations.map_or("null", RawValue::get);
     let old: Option<BTreeMap<String, Option<String>>> = serde_json::from_str(raw)?;
     let mut new = old.clone().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! `minKernel`, errno names). Remembers the line of each rule.
 #![forbid(unsafe_code)]
 
+use crate::json::Object;
 use crate::policy::Arch;
 use nix::errno::Errno;
 use oci_spec::runtime::{
@@ -11,12 +12,9 @@ use oci_spec::runtime::{
     LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -533,25 +531,6 @@ struct Filter {
     min_kernel: Option<String>,
 }
 
-/// An object of JSON, and nothing else: serde takes an array for a struct too.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
-            type Value = Object<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-        d.deserialize_map(Visitor(PhantomData))
-    }
-}
-
 /// A key that may be left out but not be `null`.
 fn some<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(
     d: D,
@@ -678,3 +657,7 @@ fn errno_by_name(name: &str) -> Option<u32> {
         .find(|&n| format!("{:?}", Errno::from_raw(n)) == name)
         .map(i32::cast_unsigned)
 }
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

@@ -440,3 +440,7 @@ fn site(rule: Option<usize>, line: Option<usize>) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

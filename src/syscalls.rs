@@ -204,3 +204,106 @@ fn table_name(arch: Arch, nr: u32) -> Option<&'static str> {
         Arch::Sheb | Arch::Sh => t::sh::sys_call_name(nr),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn multiplexed(by: u32, mask: u32, number: u32, direct: Option<u32>) -> Wiring {
+        let sub = Subcall { mask, number };
+        Wiring::Multiplexed { by, sub, direct }
+    }
+
+    #[test]
+    fn names_are_looked_up_per_architecture() {
+        for (name, arch, expected) in [
+            ("mkdir", Arch::X86_64, Wiring::Direct(83)),
+            ("mkdir", Arch::X86, Wiring::Direct(39)),
+            ("mkdir", Arch::X32, Wiring::Direct(X32_BIT + 83)),
+            ("mkdir", Arch::Aarch64, Wiring::Absent),
+            // x32 has numbers of its own for calls that take pointers to
+            // structures.
+            ("ioctl", Arch::X32, Wiring::Direct(X32_BIT + 514)),
+            ("read", Arch::Mipsel, Wiring::Direct(4003)),
+            ("read", Arch::Mipsel64, Wiring::Direct(5000)),
+            ("read", Arch::Mipsel64n32, Wiring::Direct(6000)),
+            ("cacheflush", Arch::Arm, Wiring::Direct(0x000f_0002)),
+            ("cacheflush", Arch::X86_64, Wiring::Absent),
+        ] {
+            assert_eq!(resolve(name, arch), expected, "{name} {arch}");
+        }
+    }
+
+    #[test]
+    fn names_younger_than_libseccomp_come_from_the_kernels_tables() {
+        for (name, number) in [("statmount", 457), ("mseal", 462)] {
+            for arch in [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Riscv64] {
+                assert_eq!(resolve(name, arch), Wiring::Direct(number), "{name} {arch}");
+            }
+            let x32 = Wiring::Direct(X32_BIT + number);
+            assert_eq!(resolve(name, Arch::X32), x32);
+            assert_eq!(super::name(Arch::X86_64, number).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn multiplexed_calls_know_their_multiplexer() {
+        let socketcall = |number, direct| multiplexed(102, u32::MAX, number, direct);
+        let ipc = |number, direct| multiplexed(117, 0xffff, number, direct);
+        for (name, expected) in [
+            ("socket", socketcall(1, Some(359))),
+            ("accept", socketcall(5, None)),
+            ("send", socketcall(9, None)),
+            ("accept4", socketcall(18, Some(364))),
+            ("sendmmsg", socketcall(20, Some(345))),
+            ("semop", ipc(1, None)),
+            ("semget", ipc(2, Some(393))),
+            ("semtimedop", ipc(4, None)),
+            ("shmctl", ipc(24, Some(396))),
+            ("socketcall", Wiring::Direct(102)),
+            ("ipc", Wiring::Direct(117)),
+        ] {
+            assert_eq!(resolve(name, Arch::X86), expected, "{name}");
+        }
+        assert_eq!(resolve("send", Arch::X86_64), Wiring::Absent);
+        assert_eq!(resolve("accept", Arch::X86_64), Wiring::Direct(43));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_unknown_everywhere() {
+        for &arch in Arch::ALL {
+            for name in ["frobnicate", "", "READ", "read ", "\0"] {
+                assert_eq!(resolve(name, arch), Wiring::Unknown, "{name:?} {arch}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_tables_agree_where_both_have_a_call() {
+        let usable = |a: &&Arch| supported(**a) && a.same_endianness(Arch::native());
+        for &arch in Arch::ALL.iter().filter(usable) {
+            for nr in base(arch)..base(arch) + TABLE_LENGTH {
+                let Some(name) = table_name(arch, nr) else {
+                    continue;
+                };
+                if let Some(theirs) = raw(arch, name).filter(|&nr| nr >= 0) {
+                    assert_eq!(theirs.cast_unsigned(), nr, "{name} {arch}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calls_are_described_without_trailing_zeros() {
+        let call = |nr, args| Call {
+            audit: 0xc000_003e,
+            nr,
+            args,
+        };
+        let lseek = call(8, [0, 6, 0, 0, 0, 0]);
+        let text = describe(Some(Arch::X86_64), &lseek);
+        assert_eq!(text, "x86_64 lseek(0x0, 0x6)");
+        let unknown = describe(None, &call(9999, [0; 6]));
+        assert_eq!(unknown, "architecture 0xc000003e call 9999()");
+    }
+}

@@ -486,9 +486,9 @@ struct Calls {
     arch: Arch,
     clauses: BTreeMap<u32, Vec<Clause>>,
     /// Of each number's clauses the first that always holds, and the first
-    /// with each effect, by place.
+    /// with the same conditions, by place.
     always: HashMap<u32, usize>,
-    effects: HashMap<(u32, Vec<Condition>, Action), usize>,
+    same: HashMap<(u32, Vec<Condition>), usize>,
 }
 
 impl Calls {
@@ -497,7 +497,7 @@ impl Calls {
             arch,
             clauses: BTreeMap::new(),
             always: HashMap::new(),
-            effects: HashMap::new(),
+            same: HashMap::new(),
         }
     }
 
@@ -512,13 +512,13 @@ impl Calls {
     ) -> Option<Finding> {
         let clauses = self.clauses.entry(nr).or_default();
         let place = clauses.len();
-        let effect = (nr, conditions.clone(), rule.action);
-        let earlier = [self.always.get(&nr), self.effects.get(&effect)];
+        let key = (nr, conditions.clone());
+        let earlier = [self.always.get(&nr), self.same.get(&key)];
         let earlier = earlier.into_iter().flatten().min().copied();
         if conditions.is_empty() {
             self.always.entry(nr).or_insert(place);
         }
-        self.effects.entry(effect).or_insert(place);
+        self.same.entry(key).or_insert(place);
         clauses.push(Clause {
             conditions,
             action: rule.action,
@@ -537,3 +537,7 @@ impl Calls {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "translate_tests.rs"]
+mod tests;

@@ -83,12 +83,19 @@ impl Runtime {
         false
     }
 
-    /// The command `RUNTIME --root DIR …` in a private mount namespace.
-    fn command(self, root: &Path) -> Run {
+    /// The command `RUNTIME --root DIR …` in a private mount namespace; as the
+    /// first process of a pid namespace if asked for.
+    fn command(self, root: &Path, first: bool) -> Run {
         let program = self.program();
         let program = program.unwrap_or_else(|| panic!("{} is not installed", self.name()));
+        let first: &[&str] = match first {
+            true => &["--pid", "--fork", "--kill-child", "--mount-proc"],
+            false => &[],
+        };
         Run::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-c"])
+            .args(["--mount", "--propagation=private"])
+            .args(first)
+            .args(["sh", "-c"])
             .args([PRIVATE_MOUNTS, "sh"])
             .arg(program)
             .arg("--root")
@@ -123,6 +130,7 @@ pub struct Container {
     id: String,
     dir: TempDir,
     config: Value,
+    runtime_first: bool,
 }
 
 impl Container {
@@ -139,6 +147,7 @@ impl Container {
             .expect("temporary directory");
         let container = Self {
             config: config(&id),
+            runtime_first: false,
             runtime,
             id,
             dir,
@@ -290,6 +299,24 @@ impl Container {
         self
     }
 
+    /// Makes the runtime the first process of a pid namespace, as in a
+    /// container of its own. Only for [`Container::run`].
+    pub fn runtime_is_first_process(mut self) -> Self {
+        self.runtime_first = true;
+        self
+    }
+
+    /// Rewrites the bundle by `oci-seccomp wrap`, with these arguments.
+    #[track_caller]
+    pub fn wrapped(mut self, args: &[&str]) -> Self {
+        self.write_config();
+        let wrap = Run::new(binary()).arg("wrap").args(args).arg(self.bundle());
+        wrap.run().success();
+        let text = fs::read(self.bundle().join("config.json")).expect("config.json");
+        self.config = serde_json::from_slice(&text).expect("JSON");
+        self
+    }
+
     /// Anything else in `config.json`.
     pub fn patch(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.config);
@@ -304,11 +331,12 @@ impl Container {
     fn command(&self, verb: &str) -> Run {
         let name = format!("{} {verb} {}", self.runtime.name(), self.id);
         let state = self.bundle().join("state");
-        let command = self.runtime.command(&state);
+        let first = self.runtime_first && verb == "run";
+        let command = self.runtime.command(&state, first);
         command.name(name).arg(verb)
     }
 
-    fn write_config(&self) {
+    pub fn write_config(&self) {
         let text = serde_json::to_string_pretty(&self.config).expect("JSON");
         self.file("config.json", text);
     }
@@ -397,6 +425,14 @@ pub struct Created {
 }
 
 impl Created {
+    pub fn id(&self) -> &str {
+        &self.container.id
+    }
+
+    pub fn bundle(&self) -> &Path {
+        self.container.bundle()
+    }
+
     /// `create` succeeded.
     #[track_caller]
     pub fn ready(self) -> Self {

@@ -15,6 +15,7 @@
 // Each test binary compiles this module for itself and uses its own part.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+pub mod agent;
 pub mod command;
 pub mod container;
 pub mod podman;
@@ -23,6 +24,7 @@ pub mod programs;
 
 use std::path::{Path, PathBuf};
 
+pub use agent::{Agent, Manner};
 pub use command::{Outcome, Run};
 pub use container::{Container, Runtime, Stage};
 pub use podman::Podman;

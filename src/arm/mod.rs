@@ -26,6 +26,16 @@
 //! is not dumpable. A createRuntime hook has it; a createContainer hook has
 //! it in init's new namespace only, and is refused.
 //!
+//! # Listener
+//! For a filter with NOTIFY verdicts seccomp(2) gives init a descriptor. The
+//! tracer takes it (pidfd_getfd(2)), has init close it, and sends it to the
+//! agent, all before init runs on: the next call may already need an answer.
+//! The filter is in place by then and may refuse the close(2), or ask the
+//! agent about it. So filters are lifted for it (PTRACE_O_SUSPEND_SECCOMP),
+//! or, without the privilege, it is made only if the program is certain to let
+//! it through. Where neither holds, init is killed at the exec; before it, the
+//! exec itself closes the descriptor.
+//!
 //! # Requirements
 //! Linux 5.9 on x86_64; CAP_SYS_PTRACE over init, or the same user and a
 //! dumpable init. To read the filter back: CAP_SYS_ADMIN in the initial user
@@ -46,6 +56,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::bpf::Program;
+use crate::listener::Handover;
 use crate::policy::Flags;
 use crate::sys::process::{self, PidFd};
 use crate::sys::procfs::Proc;
@@ -76,6 +87,10 @@ pub struct Request<'a> {
     pub flags: Flags,
     /// When to load it.
     pub boundary: Boundary,
+    /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
+    /// told as soon as there is one. Without, the filter has none, and such a
+    /// call fails with ENOSYS.
+    pub listener: Option<&'a Handover>,
     /// Takes one line with the outcome, long after the hook has returned. No
     /// pipe or socket on which the runtime awaits the end of the hook.
     pub report: Option<BorrowedFd<'a>>,

@@ -66,6 +66,14 @@ impl Abi {
         }
     }
 
+    /// Number of close(2).
+    pub const fn close(self) -> u64 {
+        match self {
+            Self::X86_64 => 3,
+            Self::I386 => 6,
+        }
+    }
+
     /// Where memory below the stack pointer is nobody's (the red zone).
     pub const fn below_stack(self, registers: &Raw) -> u64 {
         match self {

@@ -12,6 +12,8 @@ use super::*;
 use crate::bpf::{Insn, op};
 use crate::policy::{Action, Arch};
 
+mod listener;
+
 type Test = Result<(), Box<dyn StdError>>;
 
 /// mkdir fails with an errno that nothing else gives; all else is allowed.
@@ -44,7 +46,16 @@ struct Init {
 }
 
 impl Init {
-    fn start(mut command: Command, boundary: Boundary, program: &Program) -> std::io::Result<Self> {
+    fn start(command: Command, boundary: Boundary, program: &Program) -> std::io::Result<Self> {
+        Self::start_with(command, boundary, program, None)
+    }
+
+    fn start_with(
+        mut command: Command,
+        boundary: Boundary,
+        program: &Program,
+        listener: Option<&Handover>,
+    ) -> std::io::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -68,6 +79,7 @@ impl Init {
                 ..Flags::default()
             },
             boundary,
+            listener,
             report: Some(writer.as_fd()),
         });
         Ok(Self {
@@ -296,6 +308,7 @@ fn names_the_process_that_traces_init_already() -> Test {
         program: &program(0)?,
         flags: Flags::default(),
         boundary: Boundary::Exec,
+        listener: None,
         report: None,
     });
     let error = again.err().ok_or("armed twice")?.to_string();
@@ -317,6 +330,7 @@ fn refuses_what_is_no_init() -> Test {
             program: &program,
             flags: Flags::default(),
             boundary: Boundary::Exec,
+            listener: None,
             report: None,
         });
         assert!(matches!(refused, Err(Error::NotInit { .. })), "{pid}");

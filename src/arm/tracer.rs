@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod inject;
+mod listener;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -29,11 +30,17 @@ enum Failure {
     Stray(Stop, &'static str),
     #[error(
         "seccomp(2) refused the filter: {0} (EACCES: neither no_new_privs nor CAP_SYS_ADMIN at \
-         this point; EINVAL: a flag or an action this kernel does not know)"
+         this point; EINVAL: a flag or an action this kernel does not know; EBUSY: another of \
+         its filters has a listener)"
     )]
     Refused(Errno),
-    #[error("seccomp(2) returned {0} in place of 0")]
+    #[error("seccomp(2) returned {0}")]
     Odd(i64),
+    #[error(
+        "its listener cannot be closed in it: the profile does not allow that close(2), and to \
+         lift filters takes CAP_SYS_ADMIN in the initial user namespace"
+    )]
+    ListenerStays,
     #[error("no means to read the filter back: neither CAP_SYS_ADMIN nor a /proc that shows init")]
     Unverifiable,
     #[error("the filter read back is not the one that was loaded")]
@@ -61,6 +68,12 @@ enum Before {
     Readable(usize),
     /// So many, says /proc.
     Counted(u32),
+}
+
+impl Before {
+    fn is_none(self) -> bool {
+        matches!(self, Self::Readable(0) | Self::Counted(0))
+    }
 }
 
 /// What to do with init to make it run on.
@@ -92,6 +105,7 @@ struct Tracer<'a> {
 pub fn run(request: &Request<'_>, init: &PidFd, hook: &OwnedFd, report: Option<BorrowedFd<'_>>) {
     let mut keep = vec![init.as_fd(), hook.as_fd()];
     keep.extend(report);
+    keep.extend(request.listener.map(AsFd::as_fd));
     let mut tracer = match seize(request, init, &keep) {
         Ok(tracer) => tracer,
         Err(answer) => {
@@ -238,7 +252,7 @@ impl Tracer<'_> {
             Ok(count) => Before::Readable(count),
             Err(_) => Before::Counted(self.counted()?.filters),
         };
-        if !matches!(before, Before::Readable(0) | Before::Counted(0)) {
+        if !before.is_none() {
             // Without the privilege they decide, and a refusal is seen.
             let _ = self.tracee.suspend_filters(true);
         }
@@ -254,6 +268,7 @@ impl Tracer<'_> {
     fn accept(&mut self, result: i64, before: Before) -> Result<()> {
         match result {
             0 => self.loaded = true,
+            1.. if self.request.listener.is_some() => self.loaded = true,
             errno @ -4095..0 => return Err(Failure::Refused(errno_of(errno))),
             odd => return Err(Failure::Odd(odd)),
         }

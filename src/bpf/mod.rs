@@ -448,3 +448,6 @@ fn check_memory(insns: &[Insn]) -> Result<(), Invalid> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,16 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use log::{debug, info, warn};
-use nix::unistd::{Pid, getppid};
+use log::{debug, info};
+use nix::unistd::Pid;
 use oci_seccomp::arm::{self, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::filter::Filter;
+use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
 use oci_seccomp::report::Report;
 
-use super::{print_report, source};
+use super::{print_report, source, stage};
 use crate::cli::{HookArgs, Stage};
 use crate::logging;
 
@@ -40,11 +41,10 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         "the state's bundle \"{}\" is no absolute path",
         state.bundle.display()
     );
-    let config = Config::load(&state.bundle).with_context(|| match &state.pid {
-        Some(pid) if pid.as_raw() > 1 => "cannot read the bundle",
-        // At startContainer only the container's files are in sight.
-        _ => "cannot read the bundle (this hook is for createRuntime and createContainer)",
-    })?;
+    if !args.dry_run {
+        stage::check_bundle_is_the_runtimes(state)?;
+    }
+    let config = Config::load(&state.bundle).context("cannot read the bundle")?;
     let Some(filter) = filter(args, &config)? else {
         ensure!(
             !args.require,
@@ -58,12 +58,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     if args.dry_run {
         return print_report(&Report::new(&filter, Some(&plan)), args.format, false);
     }
-    if filter.translation.policy.listener.is_some() {
-        bail!(
-            "the profile has rules with SCMP_ACT_NOTIFY: the hook cannot hand a listener over, \
-             leave this container's seccomp to the runtime"
-        );
-    }
+    check_is_executed(&config)?;
     for finding in &filter.translation.findings {
         let site = finding.rule.map(|rule| filter.profile.site(rule));
         let site = site.map_or_else(String::new, |s| s + ": ");
@@ -73,14 +68,16 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
             filter.describe(finding)
         );
     }
-    let (stage, init) = init(args.stage, state, &config)?;
+    let (stage, init) = stage::init(args.stage, state, &config)?;
     let report = args.log.as_deref().map(logging::open).transpose();
     let report: Option<File> = report.context("cannot log")?;
+    let agent = agent(&filter, state, stage, init)?;
     arm::arm(&Request {
         init,
         program: &filter.program,
         flags: filter.translation.policy.flags,
         boundary: plan.boundary,
+        listener: agent.as_ref(),
         report: report.as_ref().map(AsFd::as_fd),
     })?;
     info!(
@@ -95,6 +92,20 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     Ok(())
 }
 
+/// Makes sure that no crun handler was asked for: those run the workload in
+/// init itself (wasm) or in a virtual machine (krun), without the exec at
+/// which it would get its filter.
+fn check_is_executed(config: &Config) -> anyhow::Result<()> {
+    let mut names = config.annotations.keys();
+    match names.find(|n| *n == "run.oci.handler" || n.starts_with("module.wasm.image/")) {
+        Some(name) => bail!(
+            "annotation {name}: the runtime may run this workload without executing it, and \
+             there is nothing to load a filter at; leave this container's seccomp to the runtime"
+        ),
+        None => Ok(()),
+    }
+}
+
 /// The filter that the command line or the bundle asks for.
 fn filter(args: &HookArgs, config: &Config) -> anyhow::Result<Option<Filter>> {
     match &args.profile {
@@ -105,47 +116,20 @@ fn filter(args: &HookArgs, config: &Config) -> anyhow::Result<Option<Filter>> {
     }
 }
 
-/// Which process is the container's init, and at which stage this is.
-///
-/// At createRuntime the state says it. Container-side the runtimes do not
-/// agree (crun says 0, youki nothing, runc 1), but there init starts the hook
-/// itself. A program in between, a shell say, would be taken for init, so it
-/// has to be the first process of the container's pid namespace, or the one
-/// that the state names.
-fn init(stage: Option<Stage>, state: &State, config: &Config) -> anyhow::Result<(Stage, Pid)> {
-    let parent = getppid();
-    let inside = state
-        .pid
-        .is_none_or(|pid| pid.as_raw() == 1 || pid == parent);
-    let stage = stage.unwrap_or(match inside {
-        true => Stage::CreateContainer,
-        false => Stage::CreateRuntime,
-    });
-    if stage != Stage::CreateContainer {
-        let pid = state.pid.filter(|pid| pid.as_raw() != 1);
-        let pid = pid.context(
-            "the state names no process that can be the container's init: \
-             is this hook at createContainer? (--stage createContainer)",
-        )?;
-        return Ok((stage, pid));
-    }
-    let own_namespace = config
-        .namespaces
-        .iter()
-        .any(|n| n.kind == "pid" && n.path.is_none());
-    let certain = match own_namespace {
-        true => parent.as_raw() == 1,
-        false => state.pid == Some(parent),
+/// The agent that the profile's NOTIFY rules ask, connected.
+fn agent(
+    filter: &Filter,
+    state: &State,
+    stage: Stage,
+    init: Pid,
+) -> anyhow::Result<Option<Handover>> {
+    let Some(listener) = &filter.translation.policy.listener else {
+        return Ok(None);
     };
-    if !certain {
-        warn!(
-            "started by process {parent}, the state says {:?}",
-            state.pid
-        );
-        bail!(
-            "cannot tell which process is the container's init: at createContainer it has to \
-             start this hook itself, with no program in between; use createRuntime"
-        );
-    }
-    Ok((stage, parent))
+    let pid = match stage {
+        // Here init has another number than the runtime knows it by.
+        Stage::CreateContainer => listener::pid_outside(init)?,
+        _ => init,
+    };
+    Ok(Some(Handover::connect(listener, state, pid)?))
 }

@@ -12,13 +12,15 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
 use oci_seccomp::bundle::Config;
+use oci_seccomp::identity::Identity;
 use oci_seccomp::policy::{Action, Flags};
+use oci_seccomp::sys::credentials::CapSets;
 use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
 use oci_seccomp::sys::seccomp::no_new_privs;
 use oci_seccomp::{features, input};
 
 use super::{Failure, source};
-use crate::cli::{InitArgs, InitSource, TranslateArgs};
+use crate::cli::{FilterFlag, InitArgs, InitSource, TranslateArgs};
 
 /// Nothing was started, and it is not the command's fault.
 const OURS: u8 = 125;
@@ -29,38 +31,74 @@ const NOT_FOUND: u8 = 127;
 
 /// Becomes the command. All that can fail comes before the load, and all that
 /// execve needs is in memory by then, so that no other system call comes
-/// between the two and meets the filter.
+/// between the two and meets the filter; but for the capset of a process that
+/// has to be root to load it.
 ///
 /// # Errors
 /// [`Failure`]; nothing is loaded then.
 pub fn run(args: InitArgs) -> Result<Infallible, Failure> {
-    let image = image(args.command)?;
-    let (program, flags) =
-        prepare(&args.source, &args.translate, &image).map_err(Failure::with_status(OURS))?;
-    let cause = match image.exec_filtered(&program, flags) {
-        Ok(never) => match never {},
-        Err(error @ ExecError::Exec(errno)) => {
-            // The filter is on: from here on each call may be the last.
-            let path = image.path().to_string_lossy();
-            let message = format!("oci-seccomp: error: cannot execute {path}: {error}: {errno}\n");
-            give_up(&program, &message, status(errno))
-        }
-        Err(error) => error,
+    let ours = || Failure::with_status(OURS);
+    let (program, flags) = prepare(&args).map_err(ours())?;
+    let (home, mut last) = match &args.identity {
+        Some(path) => assume(path).map_err(ours())?,
+        None => (None, None),
     };
-    Err(Failure {
-        status: OURS,
-        error: cause.into(),
-    })
+    // Found with the rights of whoever will execute it.
+    let image = image(args.command, home)?;
+    check_verdicts(&program, &image, last.as_ref()).map_err(ours())?;
+    restore_sigpipe()
+        .context("cannot give SIGPIPE its default action back")
+        .map_err(ours())?;
+    let (error, errno, status) = match image.exec_filtered(&program, flags, last.as_mut()) {
+        Ok(never) => match never {},
+        Err(error @ ExecError::Exec(errno)) => (error, errno, status(errno)),
+        Err(error @ ExecError::Become(errno)) => (error, errno, OURS),
+        Err(error) => {
+            return Err(Failure {
+                status: OURS,
+                error: error.into(),
+            });
+        }
+    };
+    // The filter is on: from here on each call may be the last.
+    let path = image.path().to_string_lossy();
+    let message = format!("oci-seccomp: error: cannot execute {path}: {error}: {errno}\n");
+    give_up(&program, &message, status)
+}
+
+/// Becomes the workload's user: the HOME it is to have if not this process's,
+/// and what is left to give up after the load.
+fn assume(path: &Path) -> anyhow::Result<(Option<OsString>, Option<CapSets>)> {
+    let identity = Identity::read(path)?;
+    let home = identity.home().map(OsString::from_vec);
+    let last = identity.assume().with_context(|| {
+        let needed: Vec<String> = identity
+            .privileges()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        format!(
+            "cannot become user {} (the shim has to start as root with {})",
+            identity.uid,
+            needed.join(", ")
+        )
+    })?;
+    Ok((home, last))
 }
 
 /// The command, found and ready.
-fn image(command: Vec<OsString>) -> Result<Image, Failure> {
+fn image(command: Vec<OsString>, home: Option<OsString>) -> Result<Image, Failure> {
     let name = command.first().map_or(OsStr::new(""), |name| name);
     let path = resolve(name, std::env::var_os("PATH").as_deref()).map_err(|errno| Failure {
         status: status(errno),
         error: anyhow!(errno).context(format!("cannot execute {}", name.display())),
     })?;
     let environment = std::env::vars_os().map(|(mut variable, value)| {
+        // One that the runtime did not set is not wanted either.
+        let value = match &home {
+            Some(home) if variable == "HOME" && !value.is_empty() => home.clone(),
+            _ => value,
+        };
         variable.push("=");
         variable.push(value);
         variable
@@ -78,41 +116,50 @@ fn image(command: Vec<OsString>) -> Result<Image, Failure> {
     ready().map_err(Failure::with_status(OURS))
 }
 
-/// The filter, and everything that must be so before it is loaded.
-fn prepare(
-    source: &InitSource,
-    translate: &TranslateArgs,
-    image: &Image,
-) -> anyhow::Result<(Program, Flags)> {
-    let (program, flags) = filter(source, translate)?;
+/// The filter, and a kernel and a process that can load it.
+fn prepare(args: &InitArgs) -> anyhow::Result<(Program, Flags)> {
+    let loadable = filter(args)?;
     if !features::is_enabled() {
         bail!(
             "this kernel has no seccomp (CONFIG_SECCOMP): the command would run without a filter"
         );
     }
     check_privilege()?;
-    match image.verdict(&program) {
-        Action::Allow | Action::Log | Action::Trace(_) => {}
+    Ok(loadable)
+}
+
+/// What comes after the load must be let through.
+fn check_verdicts(program: &Program, image: &Image, last: Option<&CapSets>) -> anyhow::Result<()> {
+    if let Some(sets) = last {
+        match sets.verdict(program) {
+            Action::Allow | Action::Log => {}
+            action => bail!(
+                "the profile answers capset with {action}, and by capset this process gives up the CAP_SYS_ADMIN that it loads the filter with: allow capset, set process.noNewPrivileges to true, or use the hook"
+            ),
+        }
+    }
+    match image.verdict(program) {
+        Action::Allow | Action::Log | Action::Trace(_) => Ok(()),
         action => bail!(
             "the profile answers execve with {action}, and the filter is on this process when it becomes the command: allow execve, or use the hook, which needs no such rule"
         ),
     }
-    restore_sigpipe().context("cannot give SIGPIPE its default action back")?;
-    Ok((program, flags))
 }
 
 /// The program that the command line asks for.
-fn filter(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
-    let Some(path) = &source.bpf else {
-        return compile(source, translate);
+fn filter(args: &InitArgs) -> anyhow::Result<(Program, Flags)> {
+    let Some(path) = &args.source.bpf else {
+        return compile(&args.source, &args.translate);
     };
     let bytes = input::read_regular_bytes(path, MAX_INSTRUCTIONS as u64 * 8)?;
     let program = Program::from_bytes(&bytes)
         .with_context(|| format!("{} is not a filter program", path.display()))?;
-    // As for a profile without flags.
+    let has = |flag| args.flags.contains(&flag);
     let flags = Flags {
-        spec_allow: true,
-        ..Flags::default()
+        tsync: has(FilterFlag::Tsync),
+        log: has(FilterFlag::Log),
+        spec_allow: has(FilterFlag::SpecAllow),
+        wait_killable_recv: has(FilterFlag::WaitKillableRecv),
     };
     Ok((program, flags))
 }
@@ -131,7 +178,7 @@ fn compile(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Pr
     let policy = &filter.translation.policy;
     if policy.listener.is_some() {
         bail!(
-            "the profile has rules with SCMP_ACT_NOTIFY, and this process has nobody to hand the listener to"
+            "the profile has rules with SCMP_ACT_NOTIFY: their agent has to be told the container's id and pid, which nobody knows in here; use the hook"
         );
     }
     Ok((filter.program, policy.flags))
@@ -146,7 +193,7 @@ fn check_privilege() -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "a filter takes no_new_privs or CAP_SYS_ADMIN, and this process has neither: set process.noNewPrivileges to true in config.json, or add CAP_SYS_ADMIN to process.capabilities (bounding, permitted and effective; ambient too for a user other than root)"
+        "a filter takes no_new_privs or CAP_SYS_ADMIN, and this process has neither: set process.noNewPrivileges to true in config.json, or add CAP_SYS_ADMIN to process.capabilities (bounding, permitted and effective; inheritable and ambient too for a user other than root)"
     )
 }
 

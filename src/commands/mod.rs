@@ -4,12 +4,15 @@
 mod compile;
 mod dry_run;
 mod features;
+mod folder;
 mod hook;
 mod init;
 mod precreate;
 mod resolve;
 mod source;
+mod stage;
 mod test;
+mod wrap;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,6 +52,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Init(args) => {
             logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(125))?;
             match init::run(args)? {}
+        }
+        Command::Wrap(args) => {
+            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            wrap::run(&args)
         }
         Command::DryRun(args) => {
             logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;

@@ -92,11 +92,20 @@ fn units(policy: &Policy) -> Result<Units, Error> {
         let mut on = None;
         for rules in policy.arches.iter().filter(|r| r.arch.arg_bits() == bits) {
             on = on.or(Some(rules.arch));
-            for (folded, _) in rules.calls.values().flat_map(|c| deciding(c, bits)) {
+            for (folded, _) in rules
+                .calls
+                .values()
+                .flat_map(|c| deciding(c, bits, policy.default))
+            {
                 if let Folded::If(conditions) = folded {
                     needed.insert(conditions);
                 }
             }
+        }
+        // Nearly each takes an instruction of its own: no need to compile them
+        // to know that they are too many.
+        if needed.len() > 2 * MAX_INSTRUCTIONS {
+            return Err(Invalid::TooLong(needed.len()).into());
         }
         let needed: Vec<_> = needed.into_iter().collect();
         if let Some(arch) = on {
@@ -107,18 +116,24 @@ fn units(policy: &Policy) -> Result<Units, Error> {
     Ok(out)
 }
 
-/// The clauses of a call, folded, up to the first one that always holds:
-/// behind it none decides.
-fn deciding(clauses: &[Clause], bits: u32) -> Vec<(Folded, Action)> {
+/// The clauses of a call, folded, that make a difference: up to the first one
+/// that always holds, and without those at the end that say what comes of it
+/// anyway.
+fn deciding(clauses: &[Clause], bits: u32, default: Action) -> Vec<(Folded, Action)> {
     let mut out = Vec::with_capacity(clauses.len());
+    let mut last = None;
     for clause in clauses {
-        let folded = fold(clause, bits);
-        let always = folded == Folded::Always;
-        out.push((folded, clause.action));
-        if always {
-            break;
+        match fold(clause, bits) {
+            Folded::Never => {}
+            Folded::Always => {
+                last = Some(clause.action);
+                break;
+            }
+            conditional => out.push((conditional, clause.action)),
         }
     }
+    while out.pop_if(|c| c.1 == last.unwrap_or(default)).is_some() {}
+    out.extend(last.map(|action| (Folded::Always, action)));
     out
 }
 
@@ -182,7 +197,7 @@ impl Linker {
         };
         let mut ranges = vec![(0, unnamed(0))];
         for (&nr, clauses) in &rules.calls {
-            ranges.push((nr, self.chain(rules.arch, clauses, default)?));
+            ranges.push((nr, self.chain(rules.arch, clauses, policy.default)?));
             if let Some(next) = nr.checked_add(1) {
                 ranges.push((next, unnamed(next)));
             }
@@ -191,25 +206,24 @@ impl Linker {
     }
 
     /// The clauses of one call in file order, then the default.
-    fn chain(&mut self, arch: Arch, clauses: &[Clause], default: NodeId) -> Result<NodeId, Error> {
-        let mut next = default;
-        for (folded, action) in deciding(clauses, arch.arg_bits()).into_iter().rev() {
+    fn chain(&mut self, arch: Arch, clauses: &[Clause], default: Action) -> Result<NodeId, Error> {
+        let mut next = self.ret(default);
+        for (folded, action) in deciding(clauses, arch.arg_bits(), default)
+            .into_iter()
+            .rev()
+        {
             let holds = self.ret(action);
-            match folded {
-                Folded::Always => next = holds,
-                Folded::Never => {}
-                // The same either way: no need to look.
-                Folded::If(_) if holds == next => {}
-                Folded::If(conditions) => {
-                    let unit = self.units.get(&(arch.arg_bits(), conditions));
-                    let unit = unit.ok_or(Error::NoUnit)?;
-                    next = unit.link(&mut self.graph, holds, next)?;
-                    // Each node is some instruction of the program, so there
-                    // is no need to go on.
-                    if self.graph.len() > 2 * MAX_INSTRUCTIONS {
-                        return Err(Invalid::TooLong(self.graph.len()).into());
-                    }
-                }
+            let Folded::If(conditions) = folded else {
+                next = holds;
+                continue;
+            };
+            let unit = self.units.get(&(arch.arg_bits(), conditions));
+            let unit = unit.ok_or(Error::NoUnit)?;
+            next = unit.link(&mut self.graph, holds, next)?;
+            // Each node is some instruction of the program, so there is no
+            // need to go on.
+            if self.graph.len() > 2 * MAX_INSTRUCTIONS {
+                return Err(Invalid::TooLong(self.graph.len()).into());
             }
         }
         Ok(next)

@@ -7,6 +7,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+use super::credentials::CapSets;
 use super::seccomp;
 use crate::bpf::Program;
 use crate::policy::{Action, Arch, Call, Flags};
@@ -50,6 +51,10 @@ pub enum ExecError {
     /// Nothing was loaded.
     #[error("the kernel refused the filter")]
     Load(#[source] Errno),
+    /// The filter is on this process, for good, and it is not yet what it was
+    /// to become.
+    #[error("cannot give up the capabilities that the load took")]
+    Become(#[source] Errno),
     /// The filter is on this process, for good.
     #[error("execve failed")]
     Exec(#[source] Errno),
@@ -88,13 +93,22 @@ impl Image {
         verdict(program, libc::SYS_execve, args)
     }
 
-    /// Loads the program onto the calling thread and becomes the command; no
-    /// system call lies between.
+    /// Loads the program onto the calling thread and becomes the command. No
+    /// system call lies between but, where `last` is given, its capset(2): for
+    /// a process that loads by a CAP_SYS_ADMIN that the command must not have.
     ///
     /// # Errors
-    /// [`ExecError`]. After [`ExecError::Exec`] the filter is in force.
-    pub fn exec_filtered(&self, program: &Program, flags: Flags) -> Result<Infallible, ExecError> {
+    /// [`ExecError`]. After any but [`ExecError::Load`] the filter is in force.
+    pub fn exec_filtered(
+        &self,
+        program: &Program,
+        flags: Flags,
+        last: Option<&mut CapSets>,
+    ) -> Result<Infallible, ExecError> {
         seccomp::set_filter(program, flags, false).map_err(ExecError::Load)?;
+        if let Some(sets) = last {
+            sets.apply().map_err(ExecError::Become)?;
+        }
         // SAFETY: the path is a C string, both arrays end with a null pointer
         // and point to C strings, and `self` owns all of them.
         unsafe {
@@ -109,7 +123,7 @@ impl Image {
 }
 
 /// What a program says to a call of this process.
-fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
+pub(super) fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
     // A call's number is small and positive.
     let nr = nr as u32;
     let audit = Arch::native().audit();

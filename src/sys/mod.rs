@@ -1,6 +1,7 @@
 //! The kernel's side: the only modules with `unsafe` code.
 #![allow(unsafe_code)]
 
+pub mod credentials;
 pub mod exec;
 pub(crate) mod process;
 pub(crate) mod procfs;

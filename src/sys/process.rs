@@ -43,6 +43,22 @@ impl PidFd {
         Ok(poll(&mut fds, PollTimeout::ZERO)? == 0)
     }
 
+    /// A duplicate of one of its descriptors (pidfd_getfd(2), Linux 5.6). It
+    /// is close-on-exec and no standard one.
+    ///
+    /// # Errors
+    /// EBADF where it has none of this number; EPERM where it may not be
+    /// traced.
+    pub fn descriptor(&self, number: RawFd) -> nix::Result<OwnedFd> {
+        let pidfd = self.0.as_raw_fd();
+        // SAFETY: pidfd_getfd takes three integers and touches no memory.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) };
+        let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the kernel has just made this descriptor and nobody else
+        // knows of it.
+        lift(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     /// Sends SIGKILL. A pid namespace's init ignores it when it comes from
     /// within that namespace.
     ///

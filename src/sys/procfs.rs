@@ -12,6 +12,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::Pid;
 
 use super::process::{PidFd, lift};
 
@@ -62,14 +63,21 @@ impl Proc {
         field(&status, "TracerPid")?.parse().ok().filter(|t| *t > 0)
     }
 
-    fn status(&self, process: &PidFd) -> io::Result<String> {
+    /// The number of a process in the pid namespace of this very mount.
+    ///
+    /// # Errors
+    /// ENOENT where it has none there, or is gone.
+    pub fn pid(&self, process: &PidFd) -> io::Result<Pid> {
         let info = self.read(&format!("self/fdinfo/{}", process.as_fd().as_raw_fd()))?;
-        // The number in the namespace of this very mount; 0 if it has none
-        // there, -1 if the process is gone.
+        // 0 if it has none there, -1 if the process is gone.
         match field(&info, "Pid").and_then(|pid| pid.parse::<i32>().ok()) {
-            Some(pid) if pid > 0 => self.read(&format!("{pid}/status")),
+            Some(pid) if pid > 0 => Ok(Pid::from_raw(pid)),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn status(&self, process: &PidFd) -> io::Result<String> {
+        self.read(&format!("{}/status", self.pid(process)?))
     }
 
     fn read(&self, path: &str) -> io::Result<String> {

@@ -35,6 +35,12 @@ impl Tracer<'_> {
             .during("write below its stack (RLIMIT_STACK?)")?;
         let call = self.place_program(abi, at)?;
         let result = self.call(abi, abi.at(entry, ip, call))?;
+        if let Some(listener) = self.take_listener(result)? {
+            if !self.close_listener(abi, &listener, before, |call| abi.at(entry, ip, call))? {
+                return Err(Failure::ListenerStays);
+            }
+            self.send_listener(&listener)?;
+        }
         // With the filter in place it can make no call to clean up: it might
         // not be allowed to.
         self.erase_program(at)?;
@@ -78,6 +84,13 @@ impl Tracer<'_> {
         };
         let call = self.place_program(abi, at)?;
         let result = self.call(abi, regs::again_with(entry, call))?;
+        if let Some(listener) = self.take_listener(result)? {
+            // If not now, the exec does it, as the kernel made it
+            // close-on-exec.
+            let again = |call| regs::again_with(entry, call);
+            self.close_listener(abi, &listener, before, again)?;
+            self.send_listener(&listener)?;
+        }
         self.erase_program(at)?;
         self.tracee
             .set_registers(regs::again(entry))
@@ -114,7 +127,7 @@ impl Tracer<'_> {
             nr: abi.seccomp(),
             args: [
                 u64::from(libc::SECCOMP_SET_MODE_FILTER),
-                u64::from(flags.bits()),
+                u64::from(flags.bits()) | self.listener_flag(),
                 at,
                 0,
                 0,
@@ -131,7 +144,7 @@ impl Tracer<'_> {
     }
 
     /// Makes init run one call from its entry to its exit.
-    fn call(&mut self, abi: Abi, registers: libc::user_regs_struct) -> Result<i64> {
+    pub(super) fn call(&mut self, abi: Abi, registers: libc::user_regs_struct) -> Result<i64> {
         self.tracee
             .set_registers(registers)
             .during("set its registers")?;
