@@ -1,105 +1,104 @@
-//! Edits a `config.json` as text, so that nothing of it is lost: not an
-//! unknown field, not the order or the digits of anything. Pure.
+//! What podman's precreate stage changes in a `config.json`: the profile in
+//! its OCI form, and crun's ready program. Everything else keeps every byte.
+//! Pure.
 #![forbid(unsafe_code)]
 
-use crate::json::Object;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use crate::splice::{Error, Object, Splice};
 
 /// The annotation under which crun takes a ready program, in base64, for `run`
 /// and for `exec`; crun(1).
 pub const CRUN_PROGRAM: &str = "run.oci.seccomp_bpf_data";
 
-/// Why a config cannot be edited.
-#[derive(Debug, thiserror::Error)]
-#[error("the config cannot be edited")]
-pub struct Error(#[from] serde_json::Error);
-
-#[derive(Deserialize)]
-struct Config<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    annotations: Option<&'a RawValue>,
+/// What to do about [`CRUN_PROGRAM`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrunProgram<'a> {
+    /// Nothing.
+    Leave,
+    /// Take out what another has put there: crun would load it in the
+    /// profile's place.
+    Remove,
+    /// Put this one there, in place of any other.
+    Set(&'a str),
 }
 
-/// `null` is a value as well: it stands where the new one has to go.
-fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(d).map(Some)
-}
-
-/// Puts an annotation in, or takes it out; one of the same name that was there
-/// before, whoever put it, is gone.
+/// Rewrites a config.
 ///
 /// # Errors
-/// [`Error`]: no JSON object, or `annotations` is no object of strings.
+/// [`Error`]: no JSON object, `annotations` is none, or a key of them is there
+/// twice.
 ///
 /// ```
-/// use oci_seccomp::precreate::annotate;
+/// use oci_seccomp::precreate::{CrunProgram, rewrite};
 /// let config = r#"{"x": 1.50, "annotations": {"a": "b"}}"#;
 /// assert_eq!(
-///     annotate(config, "c", Some("d"))?,
-///     r#"{"x": 1.50, "annotations": {"a":"b","c":"d"}}"#
+///     rewrite(config, None, CrunProgram::Set("AAAA"))?,
+///     r#"{"x": 1.50, "annotations": {"run.oci.seccomp_bpf_data": "AAAA", "a": "b"}}"#
 /// );
-/// assert_eq!(annotate("{}", "c", Some("d"))?, r#"{"annotations":{"c":"d"}}"#);
-/// # Ok::<(), oci_seccomp::precreate::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn annotate(config: &str, key: &str, value: Option<&str>) -> Result<String, Error> {
-    let Object(parsed): Object<Config> = serde_json::from_str(config)?;
-    let raw = parsed.annotations.map_or("null", RawValue::get);
-    let old: Option<BTreeMap<String, Option<String>>> = serde_json::from_str(raw)?;
-    let mut new = old.clone().unwrap_or_default();
-    match value {
-        Some(value) => new.insert(key.to_owned(), Some(value.to_owned())),
-        None => new.remove(key),
-    };
-    if new == old.unwrap_or_default() {
-        return Ok(config.to_owned());
+pub fn rewrite(
+    config: &str,
+    section: Option<String>,
+    program: CrunProgram<'_>,
+) -> Result<String, Error> {
+    let (mut splice, root) = Splice::new(config)?;
+    let root = Object::new(root)?;
+    if let Some(section) = section
+        && let Some(linux) = root.object("linux")?
+    {
+        splice.set(&linux, &[("seccomp", section)])?;
     }
-    let text = serde_json::to_string(&new)?;
-    Ok(match parsed.annotations {
-        Some(raw) => replace(config, raw.get(), &text),
-        None => prepend(config, &format!("\"annotations\":{text}")),
-    })
-}
-
-/// Replaces a part of a text, which the part was borrowed from.
-#[must_use]
-pub fn replace(text: &str, part: &str, with: &str) -> String {
-    let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-    let end = start + part.len();
-    [&text[..start], with, &text[end..]].concat()
-}
-
-/// Puts a member first in an object that is known to be one.
-fn prepend(object: &str, member: &str) -> String {
-    let (head, rest) = object.split_once('{').unwrap_or((object, ""));
-    let comma = if rest.trim_start().starts_with('}') {
-        ""
-    } else {
-        ","
-    };
-    [head, "{", member, comma, rest].concat()
+    let annotations = root.object("annotations")?;
+    match (program, annotations) {
+        (CrunProgram::Set(program), annotations) => {
+            let value = serde_json::to_string(program)?;
+            match annotations {
+                Some(annotations) => splice.set(&annotations, &[(CRUN_PROGRAM, value)])?,
+                None => {
+                    let all = format!("{{\"{CRUN_PROGRAM}\": {value}}}");
+                    splice.set(&root, &[("annotations", all)])?;
+                }
+            }
+        }
+        (CrunProgram::Remove, Some(annotations)) => splice.remove(&annotations, CRUN_PROGRAM)?,
+        _ => {}
+    }
+    Ok(splice.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn leaves_every_other_byte_as_it_is() {
-        let config = "{ \"n\": 18446744073709551616, \"e\": 1e3,\n\"annotations\":null , \"z\": {\"a\":1,\"a\":2}}";
-        let edited = annotate(config, "k", Some("v\"")).unwrap();
-        assert_eq!(edited, config.replace("null", r#"{"k":"v\""}"#));
+    fn set(config: &str) -> Result<String, Error> {
+        rewrite(config, None, CrunProgram::Set("p"))
     }
 
     #[test]
-    fn the_annotation_of_another_does_not_survive() {
-        let config = r#"{"annotations": {"k": "theirs", "l": null}}"#;
-        let ours = annotate(config, "k", Some("ours")).unwrap();
-        assert_eq!(ours, r#"{"annotations": {"k":"ours","l":null}}"#);
-        let none = annotate(config, "k", None).unwrap();
-        assert_eq!(none, r#"{"annotations": {"l":null}}"#);
-        assert_eq!(annotate("{}", "k", None).unwrap(), "{}");
+    fn leaves_every_other_byte_as_it_is() {
+        let config = "{ \"n\": 18446744073709551616, \"e\": 1e3,\n\"annotations\":null , \
+                      \"z\": {\"a\":1,\"a\":2}}";
+        let ours = format!("{{\"{CRUN_PROGRAM}\": \"p\"}}");
+        assert_eq!(set(config).unwrap(), config.replace("null", &ours));
+        for nothing in [CrunProgram::Leave, CrunProgram::Remove] {
+            assert_eq!(rewrite(config, None, nothing).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn the_program_of_another_does_not_survive() {
+        let config =
+            format!("{{\"annotations\": {{\"{CRUN_PROGRAM}\": \"theirs\", \"l\": null}}}}");
+        assert_eq!(set(&config).unwrap(), config.replace("theirs", "p"));
+        let none = rewrite(&config, None, CrunProgram::Remove).unwrap();
+        assert_eq!(none, r#"{"annotations": {"l": null}}"#);
+    }
+
+    #[test]
+    fn puts_the_section_in_the_place_of_the_old_one() {
+        let config = r#"{"linux": {"seccomp": {"archMap": []}, "x": 1}}"#;
+        let new = rewrite(config, Some("{}".to_owned()), CrunProgram::Leave).unwrap();
+        assert_eq!(new, r#"{"linux": {"seccomp": {}, "x": 1}}"#);
     }
 
     #[test]
@@ -109,10 +108,10 @@ mod tests {
             "[]",
             "{} {}",
             r#"{"annotations": []}"#,
-            r#"{"annotations": {"k": 1}}"#,
             r#"{"annotations": {}, "annotations": {}}"#,
+            r#"{"annotations": {}, "Annotations": {}}"#,
         ] {
-            assert!(annotate(config, "k", Some("v")).is_err(), "{config}");
+            assert!(set(config).is_err(), "{config}");
         }
     }
 }

@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use log::info;
 use oci_seccomp::bundle::{CONFIG_LIMIT, Config};
 use oci_seccomp::input;
-use oci_seccomp::precreate::{CRUN_PROGRAM, annotate, replace};
+use oci_seccomp::precreate::{CrunProgram, rewrite};
 
 use super::{print, source};
 use crate::cli::HookArgs;
@@ -29,42 +29,44 @@ pub fn run(args: &HookArgs) -> anyhow::Result<()> {
         input::bounded(name, io::stdin().lock(), CONFIG_LIMIT)?,
     )?;
     let config = Config::parse(name, text.into())?;
-    let mut out = config.text().to_string();
     let filter = source::from_config(&config, &args.translate)?;
     let Some(filter) = filter else {
         if args.require {
             bail!("the container has no linux.seccomp section, and --require asks for one");
         }
         info!("no seccomp section, nothing to do");
-        return finish(args, &out, None);
+        return finish(args, config.text(), None, None);
     };
-    if filter.profile.is_extended {
-        let section = serde_json::to_string(&filter.profile.section)?;
-        let range = config
-            .seccomp_range()
-            .context("the section is not in the text")?;
-        let part = &out[range];
-        out = replace(&out, part, &section);
-    }
-    let program = BASE64_STANDARD.encode(filter.program.to_bytes());
-    // Whoever asks is told by crun; a program alone does not say whom.
+    let section = match filter.profile.is_extended {
+        true => Some(serde_json::to_string(&filter.profile.section)?),
+        false => None,
+    };
+    // A program alone does not say whom to ask: then crun compiles its own.
     let program = match &filter.translation.policy.listener {
         Some(_) => None,
-        None => Some(program),
+        None => Some(BASE64_STANDARD.encode(filter.program.to_bytes())),
     };
     info!(
         "profile checked: {} instructions, proven on {} calls",
         filter.program.instructions().len(),
         filter.proof.points
     );
-    finish(args, &out, program.as_deref())
+    finish(args, config.text(), section, program.as_deref())
 }
 
 /// With `--crun-bpf`, what crun loads is ours, or nothing that another put
 /// under its annotation.
-fn finish(args: &HookArgs, config: &str, program: Option<&str>) -> anyhow::Result<()> {
-    match args.crun_bpf {
-        true => print(&annotate(config, CRUN_PROGRAM, program)?),
-        false => print(config),
-    }
+fn finish(
+    args: &HookArgs,
+    config: &str,
+    section: Option<String>,
+    program: Option<&str>,
+) -> anyhow::Result<()> {
+    let program = match (args.crun_bpf, program) {
+        (false, _) => CrunProgram::Leave,
+        (true, None) => CrunProgram::Remove,
+        (true, Some(program)) => CrunProgram::Set(program),
+    };
+    let config = rewrite(config, section, program).context("the config cannot be edited")?;
+    print(&config)
 }
