@@ -218,15 +218,25 @@ impl Podman {
         }
     }
 
-    /// The cgroups that podman made and leaves empty.
+    /// The cgroups that podman and conmon leave empty.
     fn remove_cgroups(&self) {
-        let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
-        let hierarchies = hierarchies.filter_map(|entry| Some(entry.ok()?.path()));
-        for hierarchy in hierarchies.chain(["/sys/fs/cgroup".into()]) {
-            // Most have none.
-            let _ = fs::remove_dir(hierarchy.join(&self.id));
+        for hierarchy in folders("/sys/fs/cgroup".as_ref()).chain(["/sys/fs/cgroup".into()]) {
+            let ours = hierarchy.join(&self.id);
+            for inner in folders(&ours) {
+                // What is still in use is held against us as a process.
+                let _ = fs::remove_dir(inner);
+            }
+            // Not every hierarchy has one.
+            let _ = fs::remove_dir(ours);
         }
     }
+}
+
+/// The folders in a folder; none if there is none.
+fn folders(of: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.is_dir() && !path.is_symlink())
 }
 
 impl Drop for Podman {
