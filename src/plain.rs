@@ -13,6 +13,8 @@ use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
 use oci_spec::runtime::LinuxSeccomp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Why there is no program of the whole profile.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,12 @@ pub enum Error {
         /// The call.
         name: String,
     },
+    /// It does not return.
+    #[error(
+        "libseccomp has not come to an end in {} seconds, and will not under a runtime",
+        TIME_LIMIT.as_secs()
+    )]
+    Endless,
     /// It could not be compiled or read back.
     #[error(transparent)]
     Compile(#[from] compile::Error),
@@ -100,7 +108,9 @@ impl Ambiguity {
 ///
 /// # Errors
 /// [`Error::Refused`] where every runtime refuses the profile too;
-/// [`Error::TooMany`] where it would be busy for too long.
+/// [`Error::TooMany`] where it would be busy for too long, and
+/// [`Error::Endless`] where it would be so for ever. A thread then remains
+/// that does not end.
 pub fn compile(
     section: &LinuxSeccomp,
     translation: &Translation,
@@ -108,11 +118,7 @@ pub fn compile(
 ) -> Result<Program, Error> {
     let policy = &translation.policy;
     check_size(section, translation, only)?;
-    let mut context = unit::context(Arch::native(), scmp_action(policy.default))?;
-    for rules in policy.arches.iter().filter(|r| r.arch != Arch::native()) {
-        let added = context.add_arch(scmp_arch(rules.arch));
-        added.map_err(compile::Error::from)?;
-    }
+    let mut additions = Vec::new();
     let rules = section.syscalls().iter().flatten().zip(&translation.rules);
     for (rule, (syscall, alternatives)) in rules.enumerate() {
         for name in syscall.names() {
@@ -122,17 +128,64 @@ pub fn compile(
             let Ok(call) = ScmpSyscall::from_name(name) else {
                 continue;
             };
-            for clause in alternatives {
-                if clause.action == policy.default {
-                    continue;
-                }
-                add(&mut context, call, clause).map_err(|source| Error::Refused {
-                    rule,
-                    name: name.clone(),
-                    source,
-                })?;
-            }
+            let said = alternatives.iter().filter(|c| c.action != policy.default);
+            additions.extend(said.map(|clause| Addition {
+                rule,
+                name: name.clone(),
+                call,
+                clause: clause.clone(),
+            }));
         }
+    }
+    let arches = policy.arches.iter().map(|r| r.arch).collect();
+    in_time(policy.default, arches, additions)
+}
+
+/// How long libseccomp may take; a whole container profile takes it 20 ms.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// libseccomp 2.5.4 never returns from adding the second of
+/// `lseek: arg0 < 1 && arg1 <= 0x100000001` and
+/// `lseek: arg0 < 1 && arg5 <= 0x500000002`, so it gets a thread of its own.
+fn in_time(default: Action, arches: Vec<Arch>, additions: Vec<Addition>) -> Result<Program, Error> {
+    let (done, result) = mpsc::channel();
+    let work = move || {
+        // Nobody may be waiting any more.
+        let _ = done.send(build(default, &arches, additions));
+    };
+    let thread = std::thread::Builder::new().name("libseccomp".to_owned());
+    let thread = thread.spawn(work).map_err(compile::Error::Read)?;
+    let Ok(result) = result.recv_timeout(TIME_LIMIT) else {
+        return Err(Error::Endless);
+    };
+    // Whoever goes on to fork has one thread again. One that has panicked has
+    // sent nothing.
+    let _ = thread.join();
+    result
+}
+
+/// One call of seccomp_rule_add(3).
+struct Addition {
+    rule: usize,
+    name: String,
+    call: ScmpSyscall,
+    clause: Clause,
+}
+
+fn build(default: Action, arches: &[Arch], additions: Vec<Addition>) -> Result<Program, Error> {
+    let mut context = unit::context(Arch::native(), scmp_action(default))?;
+    for &arch in arches.iter().filter(|&&a| a != Arch::native()) {
+        let added = context.add_arch(scmp_arch(arch));
+        added.map_err(compile::Error::from)?;
+    }
+    for Addition {
+        rule,
+        name,
+        call,
+        clause,
+    } in additions
+    {
+        add(&mut context, call, &clause).map_err(|source| Error::Refused { rule, name, source })?;
     }
     Ok(unit::export(&context)?)
 }

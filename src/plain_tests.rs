@@ -150,3 +150,24 @@ fn only_the_weaker_order_is_ambiguous() {
         assert_eq!(order.map(|a| a.rule()), expected, "{rules:?}");
     }
 }
+
+#[test]
+fn two_rules_that_libseccomp_hangs_on_do_not_hang_us() {
+    let rule = |action: &str, index: u8, value: u64| {
+        format!(
+            r#"{{"names": ["lseek"], "action": "SCMP_ACT_{action}", "args": [
+                {{"index": {index}, "value": {value}, "op": "SCMP_CMP_LE"}},
+                {{"index": 0, "value": 1, "op": "SCMP_CMP_LT"}}]}}"#
+        )
+    };
+    let rules = [
+        rule("KILL", 1, 0x1_0000_0001),
+        rule("ERRNO", 5, 0x5_0000_0002),
+    ];
+    let (section, translation) = read("ALLOW", &rules.join(","));
+    // A later libseccomp may well come to an end.
+    match compile(&section, &translation, None) {
+        Ok(_) | Err(Error::Endless) => {}
+        Err(e) => panic!("{e:?}"),
+    }
+}

@@ -16,7 +16,7 @@ use crate::policy::X32_BIT;
 use crate::policy::{Action, Arch, ArchRules, Clause, Condition, ENOSYS, FOREIGN_ARCH, Policy};
 use fold::{Folded, fold};
 use graph::{Graph, Node, NodeId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use unit::Unit;
 
 /// Why a policy has no program.
@@ -92,14 +92,12 @@ fn units(policy: &Policy) -> Result<Units, Error> {
         let mut on = None;
         for rules in policy.arches.iter().filter(|r| r.arch.arg_bits() == bits) {
             on = on.or(Some(rules.arch));
-            for (folded, _) in rules
-                .calls
-                .values()
-                .flat_map(|c| deciding(c, bits, policy.default))
-            {
-                if let Folded::If(conditions) = folded {
-                    needed.insert(conditions);
-                }
+            for (&nr, clauses) in &rules.calls {
+                let deciding = deciding(clauses, bits, unmatched(policy, rules, nr));
+                needed.extend(deciding.into_iter().filter_map(|(folded, _)| match folded {
+                    Folded::If(conditions) => Some(conditions),
+                    _ => None,
+                }));
             }
         }
         // Nearly each takes an instruction of its own: no need to compile them
@@ -114,6 +112,14 @@ fn units(policy: &Policy) -> Result<Units, Error> {
         }
     }
     Ok(out)
+}
+
+/// What a call gets where none of its clauses holds.
+fn unmatched(policy: &Policy, rules: &ArchRules, nr: u32) -> Action {
+    match rules.newest {
+        Some(newest) if nr > newest => Action::Errno(ENOSYS),
+        _ => policy.default,
+    }
 }
 
 /// The clauses of a call, folded, that make a difference: up to the first one
@@ -186,26 +192,25 @@ impl Linker {
 
     /// The outcomes of one architecture over all numbers.
     fn ranges(&mut self, policy: &Policy, rules: &ArchRules) -> Result<Vec<Range>, Error> {
-        let default = self.ret(policy.default);
-        let beyond = self.ret(match rules.newest {
-            Some(_) => Action::Errno(ENOSYS),
-            None => policy.default,
-        });
-        let unnamed = |nr: u32| match rules.newest {
-            Some(newest) if nr > newest => beyond,
-            _ => default,
-        };
-        let mut ranges = vec![(0, unnamed(0))];
+        // Where numbers that no rule names change their outcome.
+        let newer = rules.newest.and_then(|newest| newest.checked_add(1));
+        let mut starts = BTreeMap::new();
+        for nr in std::iter::once(0).chain(newer) {
+            starts.insert(nr, self.ret(unmatched(policy, rules, nr)));
+        }
         for (&nr, clauses) in &rules.calls {
-            ranges.push((nr, self.chain(rules.arch, clauses, policy.default)?));
+            let default = unmatched(policy, rules, nr);
+            starts.insert(nr, self.chain(rules.arch, clauses, default)?);
             if let Some(next) = nr.checked_add(1) {
-                ranges.push((next, unnamed(next)));
+                let after = self.ret(unmatched(policy, rules, next));
+                starts.entry(next).or_insert(after);
             }
         }
-        Ok(merged(ranges))
+        Ok(merged(starts.into_iter().collect()))
     }
 
-    /// The clauses of one call in file order, then the default.
+    /// The clauses of one call in file order, then what comes of it where none
+    /// holds.
     fn chain(&mut self, arch: Arch, clauses: &[Clause], default: Action) -> Result<NodeId, Error> {
         let mut next = self.ret(default);
         for (folded, action) in deciding(clauses, arch.arg_bits(), default)
@@ -255,4 +260,75 @@ fn merged(ranges: Vec<Range>) -> Vec<Range> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Compare, Flags};
+    use crate::prove::prove;
+
+    fn clause(conditions: Vec<Condition>, action: Action) -> Clause {
+        Clause {
+            conditions,
+            action,
+            rule: 0,
+        }
+    }
+
+    fn policy(arches: Vec<ArchRules>) -> Policy {
+        Policy {
+            default: Action::KillProcess,
+            arches,
+            flags: Flags::default(),
+            listener: None,
+        }
+    }
+
+    fn rules(arch: Arch, newest: Option<u32>, calls: &[u32]) -> ArchRules {
+        let condition = Condition {
+            arg: 0,
+            compare: Compare::Eq(5),
+        };
+        let clauses = vec![clause(vec![condition], Action::Allow)];
+        let calls = calls.iter().map(|&nr| (nr, clauses.clone())).collect();
+        ArchRules {
+            arch,
+            calls,
+            newest,
+        }
+    }
+
+    #[test]
+    fn newer_calls_begin_where_the_policy_says_whatever_it_names() {
+        for newest in [None, Some(0), Some(7), Some(X32_BIT + 7), Some(u32::MAX)] {
+            for calls in [&[][..], &[0], &[7], &[6, 8, 9], &[X32_BIT], &[u32::MAX]] {
+                for arch in [Arch::X86_64, Arch::X86, Arch::X32] {
+                    let policy = policy(vec![rules(arch, newest, calls)]);
+                    let program = compile(&policy).unwrap();
+                    prove(&policy, &program).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_without_architectures_kills_everything() {
+        let policy = policy(Vec::new());
+        let program = compile(&policy).unwrap();
+        prove(&policy, &program).unwrap();
+        assert_eq!(program.instructions().len(), 2);
+    }
+
+    #[test]
+    fn architectures_of_one_width_share_their_units() {
+        let alone = policy(vec![rules(Arch::X86_64, None, &[7])]);
+        let both = policy(vec![
+            rules(Arch::X86_64, None, &[7]),
+            rules(Arch::Aarch64, None, &[7]),
+        ]);
+        let length = |policy| compile(policy).unwrap().instructions().len();
+        // A comparison of the token and some of the number, no unit.
+        assert!(length(&both) < length(&alone) + 5);
+    }
 }

@@ -1,0 +1,26 @@
+//! Any text is a proven filter or an error that names the file.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oci_seccomp::filter::{Error, Filter, OnAmbiguity, Options};
+use oci_seccomp::policy::Arch;
+use oci_seccomp::profile::{KernelVersion, Target};
+
+fuzz_target!(|text: &str| {
+    let target = Target {
+        capabilities: ["CAP_SYS_ADMIN".to_owned()].into(),
+        arch: Arch::native(),
+        kernel: KernelVersion { major: 6, minor: 1 },
+    };
+    for ambiguity in [OnAmbiguity::Refuse, OnAmbiguity::First] {
+        let options = Options {
+            ambiguity,
+            ..Options::default()
+        };
+        match Filter::parse("fuzz", text, &target, options) {
+            Ok(filter) => assert!(filter.proof.points > 0),
+            Err(e @ Error::Disproved { .. }) => panic!("{e:?}"),
+            Err(e) => assert!(e.to_string().starts_with("fuzz: ")),
+        }
+    }
+});
