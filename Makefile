@@ -40,7 +40,7 @@ ENGINES ?= --all
 # Built here if there is none.
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
-.PHONY: help build test $(tiers) matrix bench demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) matrix bench fuzz demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -85,6 +85,19 @@ build/youki/bin/youki:
 
 bench: ## Measure translation beside plain libseccomp
 	$(cargo) bench --bench translation
+
+# A minute each. Without a sanitizer they run on stable Rust: what they look
+# for are panics and lies, not memory errors, which safe code has none of.
+FUZZ_SECONDS ?= 60
+fuzzers = profile state interpreter linker
+
+fuzz: ## Feed random input to what reads it: FUZZ_SECONDS=60 for each target
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	@for target in $(fuzzers); do \
+		echo "== $$target, $(FUZZ_SECONDS) s"; \
+		$(cargo) fuzz run -s none --target $(TARGET) "$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
+	done
 
 demo: deps ## Show a filter on real containers, under runc and crun (as root)
 	@$(MAKE) --no-print-directory build

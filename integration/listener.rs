@@ -41,8 +41,14 @@ fn answering() -> (Agent, Value) {
 
 #[track_caller]
 fn check_answers(seen: &Outcome) {
+    check_answers_among(seen, "1");
+}
+
+/// The same with so many filters in all.
+#[track_caller]
+fn check_answers_among(seen: &Outcome, filters: &str) {
     for who in ["self", "pid1", "child"] {
-        assert_eq!(seen.field(who, "Seccomp_filters"), "1", "{seen}");
+        assert_eq!(seen.field(who, "Seccomp_filters"), filters, "{seen}");
     }
     assert_eq!(seen.errno("mkdir"), 0, "{seen}");
     assert_eq!(seen.errno("rmdir"), ENOENT, "made after all: {seen}");
@@ -61,6 +67,7 @@ support::on_each_runtime! {
     the_agent_may_answer_the_runtime_too
     waits_killably
     lives_on_without_its_agent
+    the_agent_answers_beside_a_baseline
     does_not_start_without_an_agent
     does_not_start_with_an_agent_that_hangs_up
     does_not_start_where_the_runtime_has_a_listener_too
@@ -80,6 +87,32 @@ fn the_agent_answers_mkdir(runtime: Runtime) {
                 .success();
             check_answers(&seen);
         }
+    }
+}
+
+/// The baseline is loaded first and denies what handing over a listener takes.
+fn the_agent_answers_beside_a_baseline(runtime: Runtime) {
+    for no_new_privileges in [false, true] {
+        let (_agent, profile) = answering();
+        let container = Container::new(runtime);
+        let dir = container.bundle().join("profiles");
+        fs::create_dir(&dir).expect("directory");
+        fs::write(dir.join("asks.json"), profile.to_string()).expect("profile");
+        let baseline = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["seccomp", "chmod"], "action": "SCMP_ACT_ERRNO" }]
+        });
+        let baseline = container.file("base.json", baseline.to_string());
+        let args = ["--profile".as_ref(), baseline.as_os_str()];
+        let dir = ["--profile-dir".as_ref(), dir.as_os_str()];
+        let seen = container
+            .no_new_privileges(no_new_privileges)
+            .annotation("io.oci-seccomp.profile", "asks")
+            .hook(Stage::CreateRuntime, &[args, dir].concat())
+            .probe(MKDIRS)
+            .run()
+            .success();
+        check_answers_among(&seen, "2");
     }
 }
 

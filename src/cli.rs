@@ -99,8 +99,15 @@ Examples:
     {\"path\": \"/usr/bin/oci-seccomp\", \"args\": [\"oci-seccomp\", \"hook\"]}
   The same profile for every container:
     \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/seccomp.json\"]
+  A baseline for every container, and more for those that ask for it by the
+  annotation io.oci-seccomp.profile=NAME:
+    \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/seccomp.json\",
+             \"--profile-dir\", \"/etc/seccomp.d\"]
   Only say what would be loaded:
-    oci-seccomp hook --dry-run < state.json";
+    oci-seccomp hook --dry-run < state.json
+
+At startContainer the bundle is out of sight: give --profile or --bpf, a file
+inside the container. The hook arms there only where it may trace init.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -150,9 +157,21 @@ Examples:
 /// `hook`
 #[derive(Debug, Args)]
 pub struct HookArgs {
-    /// Use this profile, not the bundle's linux.seccomp section
-    #[arg(long, value_name = "FILE")]
+    /// Load this profile, in place of the bundle's linux.seccomp section, for
+    /// any container; the runtime still loads that section by itself
+    #[arg(long, value_name = "FILE", conflicts_with = "bpf")]
     pub profile: Option<PathBuf>,
+    /// The same with a program: struct sock_filter in the machine's byte
+    /// order, as seccomp_export_bpf(3) writes it; loaded with SPEC_ALLOW
+    #[arg(long, value_name = "FILE")]
+    pub bpf: Option<PathBuf>,
+    /// In addition, load DIR/NAME.json for a container with the annotation
+    /// io.oci-seccomp.profile=NAME; without such a file it does not start
+    #[arg(long, value_name = "DIR")]
+    pub profile_dir: Option<PathBuf>,
+    /// What to do where the runtime has loaded filters of its own
+    #[arg(long, value_enum, default_value_t)]
+    pub on_existing: OnExisting,
     /// Refuse the start of a container that has no profile
     #[arg(long)]
     pub require: bool,
@@ -375,10 +394,25 @@ pub enum Stage {
     /// In the container's namespaces, before its root file system
     #[value(name = "createContainer")]
     CreateContainer,
+    /// Inside the container, with the workload's privileges
+    #[value(name = "startContainer")]
+    StartContainer,
     /// podman's own, before any runtime: the config on standard input, and
     /// checked on standard output
     #[value(name = "precreate")]
     Precreate,
+}
+
+/// What to do where the runtime has loaded filters of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnExisting {
+    /// Load ours on top, unless one that is there was proven to be at least as strict
+    #[default]
+    Verify,
+    /// Load ours on top
+    Stack,
+    /// Load none of ours
+    Skip,
 }
 
 /// What to do about an ambiguous profile.

@@ -132,3 +132,14 @@ fn each_command_has_a_version_and_shows_examples() {
         assert!(help.contains("--version"), "{help}");
     }
 }
+
+#[test]
+fn a_hook_verifies_unless_told_otherwise_and_takes_one_baseline() {
+    let Command::Hook(args) = command("hook --bpf f --profile-dir d --stage startContainer") else {
+        panic!();
+    };
+    assert_eq!(args.on_existing, OnExisting::Verify);
+    assert_eq!(args.stage, Some(Stage::StartContainer));
+    assert_eq!(status("hook --bpf f --profile p"), 1);
+    assert_eq!(status("hook --on-existing never"), 1);
+}

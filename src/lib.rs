@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policy;
 pub mod precreate;
 pub mod profile;
+pub mod profile_dir;
 pub mod prove;
 pub mod report;
 pub mod splice;

@@ -35,6 +35,21 @@ impl Plan {
         Self { boundary, reason }
     }
 
+    /// Decides for a hook at startContainer, where init has given up what the
+    /// workload is not to have. A hook there is a child of init and its own
+    /// exec was as the workload's will be: what the hook has, that will have.
+    /// `None` where the kernel would refuse the filter.
+    #[must_use]
+    pub const fn for_start_container(no_new_privs: bool, sys_admin: bool) -> Option<Self> {
+        let reason = match (no_new_privs, sys_admin) {
+            (true, _) => "no_new_privs is set",
+            (false, true) => "the workload itself has CAP_SYS_ADMIN",
+            (false, false) => return None,
+        };
+        let boundary = Boundary::Exec;
+        Some(Self { boundary, reason })
+    }
+
     /// The boundary in words.
     #[must_use]
     pub const fn when(&self) -> &'static str {

@@ -175,7 +175,7 @@ impl<'a, F: FnMut(Witness) -> ControlFlow<()>> Trial<'a, F> {
             if self.plain && self.program.ignores_number(audit) {
                 continue;
             }
-            for &nr in &constants {
+            for nr in edges_of(constants.iter().copied()) {
                 self.class(None, audit, nr)?;
             }
         }
@@ -330,10 +330,22 @@ fn numbers(rules: &ArchRules, constants: &BTreeSet<u32>) -> Vec<u32> {
     let base = syscalls::base(rules.arch);
     let named = rules.calls.keys().chain(&rules.newest).copied();
     let edges = constants.iter().copied().chain(named);
-    let edges = edges.chain([0, X32_BIT, 1 << 31, u32::MAX]);
+    let mut out = edges_of(edges);
+    out.extend(base..base + 600);
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// Where numbers begin to differ in their two highest bits: runc asks for the
+/// second of them, which marks x32, by itself.
+const QUARTERS: [u32; 4] = [0, X32_BIT, 1 << 31, 3 << 30];
+
+/// These numbers, the quarters and the largest number, with their neighbours.
+fn edges_of(numbers: impl Iterator<Item = u32>) -> Vec<u32> {
+    let edges = numbers.chain(QUARTERS).chain([u32::MAX]);
     let mut out: Vec<u32> = edges
         .flat_map(|k| [k.wrapping_sub(1), k, k.wrapping_add(1)])
-        .chain(base..base + 600)
         .collect();
     out.sort_unstable();
     out.dedup();
@@ -389,12 +401,15 @@ fn walk(
 
 /// Whether the calls tried stand for all: not where a program calculates,
 /// looks at the instruction pointer, or at single bits of an architecture's
-/// token or a number. No compiler's programs do.
+/// token or a number other than those that [`QUARTERS`] tell apart. No
+/// compiler's programs do.
 fn has_classes(program: &Program) -> bool {
     let mut good = program.is_plain();
-    let whole = walk(program, 0, |i, word, _| {
+    let whole = walk(program, 0, |i, word, mask| {
         good &= match i.code {
             op::LD_ABS => matches!(i.k, offset::NR | offset::ARCH | offset::ARGS..),
+            // The quarters are tried, in which these bits are the same.
+            op::JSET_K if word == Some(offset::NR) && mask.is_none() => i.k % X32_BIT == 0,
             op::AND_K | op::JSET_K => word.is_none_or(|k| k >= offset::ARGS),
             _ => true,
         };

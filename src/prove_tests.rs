@@ -55,6 +55,51 @@ fn x32_calls_must_not_get_through_where_x32_is_not_listed() {
     assert!(witness.is_weaker());
 }
 
+const ALLOW: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#;
+
+/// As runc does before libseccomp's part.
+#[test]
+fn the_bit_that_marks_x32_may_be_asked_for_by_itself() {
+    let program = |without: u32| {
+        vec![
+            load(offset::ARCH),
+            insn(op::JEQ_K, 0, 5, X86_64),
+            load(offset::NR),
+            insn(op::JEQ_K, 2, 0, u32::MAX),
+            insn(op::JSET_K, 2, 0, X32_BIT),
+            insn(op::JGE_K, 1, 0, without),
+            ret(Action::Allow),
+            ret(Action::KillThread),
+        ]
+    };
+    let right = Program::new(program(1 << 31)).unwrap();
+    assert!(prove(&policy(ALLOW), &right).unwrap().complete);
+    let witness = disproved(&policy(ALLOW), program(u32::MAX));
+    assert!((1 << 31..3 << 30).contains(&witness.call.nr), "{witness:?}");
+}
+
+#[test]
+fn a_foreign_number_between_two_bounds_does_not_hide() {
+    let witness = disproved(
+        &policy(ALLOW),
+        vec![
+            load(offset::ARCH),
+            insn(op::JEQ_K, 3, 0, X86_64),
+            load(offset::NR),
+            insn(op::JGT_K, 0, 6, 100),
+            insn(op::JGE_K, 5, 3, 200),
+            load(offset::NR),
+            insn(op::JEQ_K, 1, 0, u32::MAX),
+            insn(op::JGE_K, 2, 0, X32_BIT),
+            ret(Action::Allow),
+            ret(Action::Allow),
+            ret(Action::KillThread),
+        ],
+    );
+    assert!((101..200).contains(&witness.call.nr), "{witness:?}");
+    assert_eq!(witness.arch, None);
+}
+
 #[test]
 fn arguments_must_not_let_a_foreign_architecture_through() {
     let witness = disproved(

@@ -54,6 +54,74 @@ pub struct Load {
     pub reason: &'static str,
     /// What else is filtered, and so has to be allowed.
     pub also_filtered: &'static str,
+    /// What is done where the runtime has loaded filters too; `None` where
+    /// only the command line of a hook would say.
+    pub on_existing: Option<&'static str>,
+}
+
+impl Load {
+    /// What a plan says.
+    #[must_use]
+    pub const fn new(plan: &Plan) -> Self {
+        Self {
+            when: plan.when(),
+            reason: plan.reason,
+            also_filtered: plan.also_filtered(),
+            on_existing: None,
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let existing = self.on_existing.map(|text| ("if filtered", text));
+        let lines = [
+            ("loaded", self.when),
+            ("because", self.reason),
+            ("also filtered", self.also_filtered),
+        ];
+        lines.into_iter().chain(existing)
+    }
+}
+
+/// A ready program, of which there is less to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyReport {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The file.
+    pub source: String,
+    /// When it is loaded.
+    pub load: Load,
+    /// Instructions; the kernel takes 4096.
+    pub instructions: usize,
+}
+
+impl ReadyReport {
+    /// The JSON form, one object.
+    ///
+    /// # Errors
+    /// None that can happen: the fields are plain text and numbers.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|json| json + "\n")
+    }
+
+    /// The form for people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        write_line(&mut out, "program", &self.source);
+        for (label, text) in self.load.lines() {
+            write_line(&mut out, label, text);
+        }
+        let size = format!("{} instructions", self.instructions);
+        write_line(&mut out, "size", &size);
+        out
+    }
+}
+
+fn write_line(out: &mut String, label: &str, text: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{label:<14}{text}");
 }
 
 /// One architecture.
@@ -142,11 +210,7 @@ impl Report {
         Self {
             schema: SCHEMA,
             source: filter.profile.origin.clone(),
-            load: plan.map(|p| Load {
-                when: p.when(),
-                reason: p.reason,
-                also_filtered: p.also_filtered(),
-            }),
+            load: plan.map(Load::new),
             default_action: policy.default.to_string(),
             newer_calls: newer.then(|| Action::Errno(ENOSYS).to_string()),
             architectures: policy.arches.iter().map(ArchReport::new).collect(),
@@ -184,15 +248,13 @@ impl Report {
     #[must_use]
     pub fn to_text(&self, verbose: bool) -> String {
         let mut out = String::new();
-        let mut line = |label: &str, text: &str| {
-            let _ = writeln!(out, "{label:<14}{text}");
-        };
+        let mut line = |label, text: &str| write_line(&mut out, label, text);
         line("profile", &self.source);
         match &self.load {
             Some(load) => {
-                line("loaded", load.when);
-                line("because", load.reason);
-                line("also filtered", load.also_filtered);
+                for (label, text) in load.lines() {
+                    line(label, text);
+                }
             }
             None => line(
                 "loaded",

@@ -147,6 +147,15 @@ impl Cell {
             {
                 Some("failed to load seccomp context")
             }
+            // Of one user, and dumpable there.
+            Engine::Alone(Runtime::Runc)
+                if self.stage == "startContainer"
+                    && self.no_new_privs
+                    && self.uid == 0
+                    && !self.user_namespace =>
+            {
+                None
+            }
             // The workload's capabilities are all it has there.
             Engine::Alone(_) if self.stage == "startContainer" => Some("createRuntime"),
             _ => None,

@@ -44,6 +44,7 @@
 //! (32 KiB for the longest).
 #![forbid(unsafe_code)]
 
+mod existing;
 mod regs;
 mod tracer;
 mod watch;
@@ -57,7 +58,7 @@ use nix::unistd::{Pid, getpid, getppid};
 
 use crate::bpf::Program;
 use crate::listener::Handover;
-use crate::policy::Flags;
+use crate::policy::{Flags, Policy};
 use crate::sys::process::{self, PidFd};
 use crate::sys::procfs::Proc;
 
@@ -69,10 +70,61 @@ pub enum Boundary {
     /// other is not permitted to load a filter and is killed here.
     Exec,
     /// Just before init gives up CAP_SYS_ADMIN: at the capset(2), the
-    /// setuid(2) or the like, or the filter of its own that comes first. The
-    /// profile must allow what the runtime calls from there to the exec. If
-    /// nothing of the kind comes, as [`Boundary::Exec`].
+    /// setuid(2) or the like. A filter of its own that comes first is waited
+    /// for where the tracer can lift it for the loading (CAP_SYS_ADMIN in the
+    /// initial user namespace); elsewhere it might refuse ours, so ours is
+    /// loaded before it. The profile must allow what the runtime calls from
+    /// there to the exec. If nothing of the kind comes, as
+    /// [`Boundary::Exec`].
     BeforeCapabilityDrop,
+}
+
+/// One filter for init.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// What to call it in the report.
+    pub name: &'a str,
+    /// The filter.
+    pub program: &'a Program,
+    /// Flags for seccomp(2). TSYNC is left out: at the exec init has one
+    /// thread, and before it only the thread that execs counts.
+    pub flags: Flags,
+    /// What the program means, where that is known.
+    pub policy: Option<&'a Policy>,
+    /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
+    /// told as soon as there is one. Without, the filter has none, and such a
+    /// call fails with ENOSYS. The kernel allows a process one listener.
+    pub listener: Option<&'a Handover>,
+}
+
+/// What to do where init has filters already: the runtime's own, most likely.
+/// They are looked at when ours are about to be loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Read them back, and leave out a filter of ours where one of them is at
+    /// least as strict for every call. Ours is loaded where this cannot be
+    /// told.
+    #[default]
+    Verify,
+    /// Load ours on top.
+    Stack,
+    /// Load none of ours. Filters that init was born with, the runtime's own
+    /// if it has some, do not count.
+    Skip,
+}
+
+impl OnExisting {
+    /// What is done, in words.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Verify => {
+                "left out where a filter of the runtime is proven to be as strict, else loaded on top"
+            }
+            Self::Stack => "loaded on top of the runtime's filters",
+            Self::Skip => "left out where the runtime has loaded a filter",
+        }
+    }
 }
 
 /// What to arm, and with what.
@@ -80,17 +132,12 @@ pub enum Boundary {
 pub struct Request<'a> {
     /// Container init, as the caller's own pid namespace numbers it.
     pub init: Pid,
-    /// The filter.
-    pub program: &'a Program,
-    /// Flags for seccomp(2). TSYNC is left out: at the exec init has one
-    /// thread, and before it only the thread that execs counts.
-    pub flags: Flags,
-    /// When to load it.
+    /// The filters, in the order in which they are loaded.
+    pub layers: &'a [Layer<'a>],
+    /// When to load them.
     pub boundary: Boundary,
-    /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
-    /// told as soon as there is one. Without, the filter has none, and such a
-    /// call fails with ENOSYS.
-    pub listener: Option<&'a Handover>,
+    /// What to do about filters that are there by then.
+    pub on_existing: OnExisting,
     /// Takes one line with the outcome, long after the hook has returned. No
     /// pipe or socket on which the runtime awaits the end of the hook.
     pub report: Option<BorrowedFd<'a>>,

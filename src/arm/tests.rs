@@ -12,6 +12,7 @@ use super::*;
 use crate::bpf::{Insn, op};
 use crate::policy::{Action, Arch};
 
+mod existing;
 mod listener;
 
 type Test = Result<(), Box<dyn StdError>>;
@@ -39,6 +40,19 @@ fn program(padding: usize) -> Result<Program, crate::bpf::Invalid> {
     Program::new(insns)
 }
 
+fn layer(program: &Program) -> Layer<'_> {
+    Layer {
+        name: "profile",
+        program,
+        flags: Flags {
+            tsync: true,
+            ..Flags::default()
+        },
+        policy: None,
+        listener: None,
+    }
+}
+
 struct Init {
     child: Child,
     report: PipeReader,
@@ -47,14 +61,22 @@ struct Init {
 
 impl Init {
     fn start(command: Command, boundary: Boundary, program: &Program) -> std::io::Result<Self> {
-        Self::start_with(command, boundary, program, None)
+        Self::with_layers(command, boundary, &[layer(program)])
     }
 
-    fn start_with(
+    fn with_layers(
+        command: Command,
+        boundary: Boundary,
+        layers: &[Layer<'_>],
+    ) -> std::io::Result<Self> {
+        Self::beside(OnExisting::default(), command, boundary, layers)
+    }
+
+    fn beside(
+        on_existing: OnExisting,
         mut command: Command,
         boundary: Boundary,
-        program: &Program,
-        listener: Option<&Handover>,
+        layers: &[Layer<'_>],
     ) -> std::io::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -73,13 +95,9 @@ impl Init {
         let (report, writer) = std::io::pipe()?;
         let armed = arm(&Request {
             init: Pid::from_raw(child.id() as i32),
-            program,
-            flags: Flags {
-                tsync: true,
-                ..Flags::default()
-            },
+            layers,
             boundary,
-            listener,
+            on_existing,
             report: Some(writer.as_fd()),
         });
         Ok(Self {
@@ -223,6 +241,31 @@ fn loads_before_the_capability_is_lost() -> Test {
     Ok(())
 }
 
+/// The first one refuses the second one's seccomp(2).
+#[test]
+fn loads_several_filters_in_their_order() -> Test {
+    let refuses = |nr: libc::c_long| {
+        Program::new(vec![
+            insn(op::LD_ABS, 0, 0, 0),
+            insn(op::JEQ_K, 0, 1, nr as u32),
+            insn(op::RET_K, 0, 0, Action::Errno(1).to_ret()),
+            insn(op::RET_K, 0, 0, Action::Allow.to_ret()),
+        ])
+    };
+    let programs = [refuses(libc::SYS_seccomp)?, program(100)?];
+    let layers = programs.each_ref().map(layer);
+    for boundary in [Boundary::Exec, Boundary::BeforeCapabilityDrop] {
+        let mut command = Command::new("/bin/busybox");
+        let script = "echo ready; read x; \
+                      exec busybox sh -c 'grep Seccomp /proc/self/status; mkdir /tmp/x'";
+        command.args(["sh", "-c", script]);
+        let (_, text, report) = Init::with_layers(command, boundary, &layers)?.go()?;
+        assert!(text.contains("Seccomp_filters:\t2"), "{text} {report}");
+        assert!(text.contains(WITNESS), "{text} {report}");
+    }
+    Ok(())
+}
+
 #[test]
 fn kills_a_workload_that_may_not_load_a_filter() -> Test {
     let (status, text, report) = Init::other_user(Boundary::Exec)?.go()?;
@@ -305,10 +348,9 @@ fn names_the_process_that_traces_init_already() -> Test {
     let tracer = init.tracer()?;
     let again = arm(&Request {
         init: init.pid(),
-        program: &program(0)?,
-        flags: Flags::default(),
+        layers: &[layer(&program(0)?)],
         boundary: Boundary::Exec,
-        listener: None,
+        on_existing: OnExisting::default(),
         report: None,
     });
     let error = again.err().ok_or("armed twice")?.to_string();
@@ -327,10 +369,9 @@ fn refuses_what_is_no_init() -> Test {
     for pid in [-1, 0, 1, getpid().as_raw()] {
         let refused = arm(&Request {
             init: Pid::from_raw(pid),
-            program: &program,
-            flags: Flags::default(),
+            layers: &[layer(&program)],
             boundary: Boundary::Exec,
-            listener: None,
+            on_existing: OnExisting::default(),
             report: None,
         });
         assert!(matches!(refused, Err(Error::NotInit { .. })), "{pid}");

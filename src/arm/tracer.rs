@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod inject;
+mod layers;
 mod listener;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,10 +12,11 @@ use nix::errno::Errno;
 use nix::unistd::write;
 
 use super::regs::{self, Abi};
-use super::{Answer, Boundary, Request, watch};
+use super::{Answer, Boundary, OnExisting, Request, watch};
 use crate::sys::process::{PidFd, isolate};
 use crate::sys::procfs::{Proc, Seccomp};
 use crate::sys::ptrace::{Resume, Stop, Syscall, Tracee};
+use layers::Seat;
 
 /// `SECCOMP_MODE_FILTER` in `/proc/PID/status`.
 const SECCOMP_MODE_FILTER: u32 = 2;
@@ -31,7 +33,7 @@ enum Failure {
     #[error(
         "seccomp(2) refused the filter: {0} (EACCES: neither no_new_privs nor CAP_SYS_ADMIN at \
          this point; EINVAL: a flag or an action this kernel does not know; EBUSY: another of \
-         its filters has a listener)"
+         its filters has a listener; ENOMEM: it has too many filters)"
     )]
     Refused(Errno),
     #[error("seccomp(2) returned {0}")]
@@ -60,8 +62,7 @@ impl<T> During<T> for nix::Result<T> {
     }
 }
 
-/// How init is known to have the filters that it had before ours, and so how
-/// ours is found.
+/// The filters that init has before it gets ours, and so how ours are found.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     /// So many, and they can be read.
@@ -93,10 +94,13 @@ struct Tracer<'a> {
     tracee: Tracee,
     init: &'a PidFd,
     proc: Option<Proc>,
-    program: Vec<u8>,
     pending: Pending,
     stops: u32,
     loaded: bool,
+    /// One for each layer that init has.
+    seats: Vec<Seat>,
+    /// What was done about each layer, for the report.
+    notes: String,
     took: Duration,
 }
 
@@ -105,7 +109,13 @@ struct Tracer<'a> {
 pub fn run(request: &Request<'_>, init: &PidFd, hook: &OwnedFd, report: Option<BorrowedFd<'_>>) {
     let mut keep = vec![init.as_fd(), hook.as_fd()];
     keep.extend(report);
-    keep.extend(request.listener.map(AsFd::as_fd));
+    keep.extend(
+        request
+            .layers
+            .iter()
+            .filter_map(|l| l.listener)
+            .map(AsFd::as_fd),
+    );
     let mut tracer = match seize(request, init, &keep) {
         Ok(tracer) => tracer,
         Err(answer) => {
@@ -156,10 +166,11 @@ fn seize<'a>(
         tracee,
         init,
         proc,
-        program: request.program.to_bytes(),
         pending: Pending::Wait,
         stops: 0,
         loaded: false,
+        seats: Vec::new(),
+        notes: String::new(),
         took: Duration::ZERO,
     };
     if request.boundary == Boundary::BeforeCapabilityDrop {
@@ -205,26 +216,27 @@ impl Tracer<'_> {
     /// stopped then and goes on when this process has ended, so the workload
     /// never runs beside it.
     fn supervise(&mut self) -> Result<()> {
-        let loaded = match self.request.boundary {
-            Boundary::Exec => self.until(Resume::Cont, Stop::Exec).map(|()| None),
+        let armed = match self.request.boundary {
+            Boundary::Exec => self.until(Resume::Cont, Stop::Exec).map(|()| false),
             Boundary::BeforeCapabilityDrop => self.watch_calls(),
         }?;
-        let before = match loaded {
-            None => self.load_at_exec()?,
+        if armed {
             // Only now is it certain that the thread with the filter is the
             // one that execs.
-            Some(before) => self.until(Resume::Cont, Stop::Exec).map(|()| before)?,
-        };
-        self.verify(before)?;
+            self.until(Resume::Cont, Stop::Exec)?;
+        } else {
+            self.load_at_exec()?;
+        }
+        self.verify()?;
         self.tracee.release_on_exit().during("release it")
     }
 
     /// Steps through init's calls. Ends with the filter loaded before the
-    /// call that gives up CAP_SYS_ADMIN, or with `None` at an exec.
-    fn watch_calls(&mut self) -> Result<Option<Before>> {
+    /// call that gives up CAP_SYS_ADMIN, or with `false` at an exec.
+    fn watch_calls(&mut self) -> Result<bool> {
         loop {
             match self.next(Resume::Syscall)? {
-                Stop::Exec => return Ok(None),
+                Stop::Exec => return Ok(false),
                 Stop::Syscall => {}
                 stop => return Err(Failure::Stray(stop, "a system call")),
             }
@@ -239,24 +251,43 @@ impl Tracer<'_> {
             };
             // A call of another architecture is no runtime's; if it gives up
             // the capability, loading at the exec fails, and so closed.
-            if arch == Abi::X86_64.audit() && watch::is_last_chance(nr, &args, word) {
-                return self.load_at_entry(nr).map(Some);
+            if arch != Abi::X86_64.audit() {
+                continue;
+            }
+            if watch::is_last_chance(nr, &args, word)
+                || (watch::loads_filter(nr, &args) && !self.filters_can_wait()?)
+            {
+                return self.load_at_entry(nr).map(|()| true);
             }
         }
     }
 
-    /// The filters that init has before it gets ours. Where they may be, they
-    /// are lifted for the loading: they need not allow it.
-    fn before(&self) -> Result<Before> {
-        let before = match self.tracee.filters() {
-            Ok(count) => Before::Readable(count),
-            Err(_) => Before::Counted(self.counted()?.filters),
-        };
-        if !before.is_none() {
-            // Without the privilege they decide, and a refusal is seen.
-            let _ = self.tracee.suspend_filters(true);
+    /// Whether a filter that the runtime is about to load may come before
+    /// ours: it cannot refuse ours if it can be lifted, or if there will be
+    /// nothing to load then.
+    fn filters_can_wait(&self) -> Result<bool> {
+        if self.request.on_existing == OnExisting::Skip {
+            return Ok(true);
         }
-        Ok(before)
+        if self.tracee.suspend_filters(true).is_err() {
+            return Ok(false);
+        }
+        self.put_filters_back()?;
+        Ok(true)
+    }
+
+    fn put_filters_back(&self) -> Result<()> {
+        self.tracee
+            .suspend_filters(false)
+            .during("put its filters back")
+    }
+
+    /// The filters that init has before it gets ours.
+    fn before(&self) -> Result<Before> {
+        match self.tracee.filters() {
+            Ok(count) => Ok(Before::Readable(count)),
+            Err(_) => Ok(Before::Counted(self.counted()?.filters)),
+        }
     }
 
     fn counted(&self) -> Result<Seccomp> {
@@ -264,33 +295,11 @@ impl Tracer<'_> {
         proc.seccomp(self.init).map_err(|_| Failure::Unverifiable)
     }
 
-    /// Judges what seccomp(2) has returned, and the kernel's own account.
-    fn accept(&mut self, result: i64, before: Before) -> Result<()> {
-        match result {
-            0 => self.loaded = true,
-            1.. if self.request.listener.is_some() => self.loaded = true,
-            errno @ -4095..0 => return Err(Failure::Refused(errno_of(errno))),
-            odd => return Err(Failure::Odd(odd)),
-        }
-        self.tracee
-            .suspend_filters(false)
-            .during("put its filters back")?;
-        self.verify(before)
-    }
-
-    /// Checks that init has our filter on top of those it had before. Later
-    /// ones are the runtime's own.
-    fn verify(&self, before: Before) -> Result<()> {
-        let holds = match before {
-            Before::Readable(index) => {
-                self.tracee.filter(index).during("read the filter back")? == self.program
-            }
-            Before::Counted(count) => {
-                let now = self.counted()?;
-                now.mode == SECCOMP_MODE_FILTER && now.filters > count
-            }
-        };
-        if holds { Ok(()) } else { Err(Failure::Differs) }
+    /// Looks at the kernel's own account once all is loaded.
+    fn accept(&mut self) -> Result<()> {
+        self.loaded = true;
+        self.put_filters_back()?;
+        self.verify()
     }
 
     /// Lets init run to this stop and no other.
@@ -343,7 +352,10 @@ impl Tracer<'_> {
     fn line(&self, outcome: &Result<()>) -> String {
         let (pid, stops, took) = (self.request.init, self.stops, self.took.as_micros());
         match outcome {
-            Ok(()) => format!("init {pid} armed: {stops} stops, {took} us to load\n"),
+            Ok(()) => format!(
+                "init {pid} armed: {stops} stops, {took} us to load{}\n",
+                self.notes
+            ),
             Err(failure) => format!("init {pid} killed: {failure}\n"),
         }
     }

@@ -10,13 +10,13 @@ const EFFECTIVE: u64 = 0;
 const UNCHANGED: u32 = u32::MAX;
 
 /// Whether the call may take CAP_SYS_ADMIN out of the caller's effective set,
-/// or load a filter that may refuse ours. Where it cannot be told, it does:
-/// to load too early only means that more calls are filtered.
+/// or end all loading by strict mode. Where it cannot be told, it does: to
+/// load too early only means that more calls are filtered.
 ///
 /// `read` reads four bytes of the caller's memory.
 pub fn is_last_chance(nr: u64, args: &[u64; 6], read: impl Fn(u64) -> Option<u32>) -> bool {
     // The kernel takes ids and operations as 32-bit values.
-    let [a0, a1, a2, ..] = args.map(|a| a as u32);
+    let [a0, a1, ..] = args.map(|a| a as u32);
     let leaves_root = |euid: u32| euid != 0 && euid != UNCHANGED;
     let Ok(nr) = libc::c_long::try_from(nr) else {
         return false;
@@ -28,13 +28,21 @@ pub fn is_last_chance(nr: u64, args: &[u64; 6], read: impl Fn(u64) -> Option<u32
         },
         libc::SYS_setuid => leaves_root(a0),
         libc::SYS_setreuid | libc::SYS_setresuid => leaves_root(a1),
-        // Without a program nothing is loaded: so runtimes try flags.
-        libc::SYS_seccomp => match a0 {
-            libc::SECCOMP_SET_MODE_STRICT => true,
-            libc::SECCOMP_SET_MODE_FILTER => args[2] != 0,
-            _ => false,
-        },
-        libc::SYS_prctl => a0 == libc::PR_SET_SECCOMP as u32 && (a1 != 2 || a2 != 0),
+        libc::SYS_seccomp => a0 == libc::SECCOMP_SET_MODE_STRICT,
+        libc::SYS_prctl => a0 == libc::PR_SET_SECCOMP as u32 && a1 != libc::SECCOMP_MODE_FILTER,
+        _ => false,
+    }
+}
+
+/// Whether the call loads a filter, which may refuse to let another in.
+/// Without a program nothing is loaded: so runtimes try flags.
+pub fn loads_filter(nr: u64, args: &[u64; 6]) -> bool {
+    let [a0, a1, ..] = args.map(|a| a as u32);
+    match libc::c_long::try_from(nr) {
+        Ok(libc::SYS_seccomp) => a0 == libc::SECCOMP_SET_MODE_FILTER && args[2] != 0,
+        Ok(libc::SYS_prctl) => {
+            a0 == libc::PR_SET_SECCOMP as u32 && a1 == libc::SECCOMP_MODE_FILTER && args[2] != 0
+        }
         _ => false,
     }
 }
@@ -74,12 +82,22 @@ mod tests {
 
     #[test]
     fn sees_a_filter_of_the_runtime_but_no_probe_for_flags() {
-        assert!(call(libc::SYS_seccomp, [1, 0, 0x1000]));
-        assert!(!call(libc::SYS_seccomp, [1, 1, 0]));
+        let loads = |nr: libc::c_long, [a, b, c]: [u64; 3]| {
+            let args = [a, b, c, 0, 0, 0];
+            assert!(!is_last_chance(nr as u64, &args, |_| None));
+            loads_filter(nr as u64, &args)
+        };
+        assert!(loads(libc::SYS_seccomp, [1, 0, 0x1000]));
+        assert!(!loads(libc::SYS_seccomp, [1, 1, 0]));
+        assert!(!loads(libc::SYS_seccomp, [2, 0, 0x1000]));
+        assert!(loads(libc::SYS_prctl, [22, 2, 0x1000]));
+        assert!(!loads(libc::SYS_prctl, [22, 2, 0]));
+        assert!(!loads(libc::SYS_prctl, [38, 1, 0]));
+    }
+
+    #[test]
+    fn sees_strict_mode() {
         assert!(call(libc::SYS_seccomp, [0, 0, 0]));
-        assert!(!call(libc::SYS_seccomp, [2, 0, 0x1000]));
-        assert!(call(libc::SYS_prctl, [22, 2, 0x1000]));
-        assert!(!call(libc::SYS_prctl, [22, 2, 0]));
-        assert!(!call(libc::SYS_prctl, [38, 1, 0]));
+        assert!(call(libc::SYS_prctl, [22, 1, 0]));
     }
 }

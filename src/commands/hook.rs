@@ -1,6 +1,8 @@
 //! `oci-seccomp hook`: arms a container's init.
 #![forbid(unsafe_code)]
 
+mod wanted;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -8,22 +10,29 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use log::{debug, info};
+use caps::{CapSet, Capability};
+use log::info;
 use nix::unistd::Pid;
-use oci_seccomp::arm::{self, Request};
+use oci_seccomp::arm::{self, Layer, Request};
 use oci_seccomp::bundle::{Config, State};
-use oci_seccomp::filter::Filter;
 use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::Report;
+use oci_seccomp::report::{Load, ReadyReport, Report, SCHEMA};
+use oci_seccomp::sys::seccomp::no_new_privs;
 
-use super::{print_report, source, stage};
-use crate::cli::{HookArgs, Stage};
+use self::wanted::{Wanted, wanted};
+use super::stage::Place;
+use super::{print, print_report};
+use crate::cli::{Format, HookArgs, OnExisting, Stage};
 use crate::logging;
 
 /// Arms the init of the container whose state is on standard input.
 pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
     if args.stage == Some(Stage::Precreate) {
+        ensure!(
+            args.bpf.is_none() && args.profile_dir.is_none(),
+            "--bpf and --profile-dir are for the stages that arm a container"
+        );
         super::precreate::run(args)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -36,56 +45,41 @@ pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Result<()> {
-    ensure!(
-        state.bundle.is_absolute(),
-        "the state's bundle \"{}\" is no absolute path",
-        state.bundle.display()
-    );
-    if !args.dry_run {
-        stage::check_bundle_is_the_runtimes(state)?;
-    }
-    let config = Config::load(&state.bundle).context("cannot read the bundle")?;
-    let Some(filter) = filter(args, &config)? else {
+    let place = Place::find(args.stage, state, args.dry_run)?;
+    let filters = wanted(args, state, place.config.as_ref())?;
+    if filters.is_empty() {
         ensure!(
             !args.require,
-            "{} has no linux.seccomp section, and --require asks for one",
-            config.path().display()
+            "the bundle {} has no linux.seccomp section, and --require asks for one",
+            state.bundle.display()
         );
         info!("container {}: no seccomp section, nothing to do", state.id);
         return Ok(());
-    };
-    let plan = Plan::for_process(config.process.as_ref());
+    }
+    let plan = plan(&place)?;
     if args.dry_run {
-        return print_report(&Report::new(&filter, Some(&plan)), args.format, false);
+        return filters.iter().try_for_each(|f| print_one(f, &plan, args));
     }
-    check_is_executed(&config)?;
-    for finding in &filter.translation.findings {
-        let site = finding.rule.map(|rule| filter.profile.site(rule));
-        let site = site.map_or_else(String::new, |s| s + ": ");
-        debug!(
-            "{}: {site}{}",
-            filter.profile.origin,
-            filter.describe(finding)
-        );
-    }
-    let (stage, init) = stage::init(args.stage, state, &config)?;
+    check_is_executed(state, place.config.as_ref())?;
+    filters.iter().for_each(Wanted::log_findings);
+    let init = place.init(state)?;
     let report = args.log.as_deref().map(logging::open).transpose();
     let report: Option<File> = report.context("cannot log")?;
-    let agent = agent(&filter, state, stage, init)?;
+    let agents = agents(&filters, state, place.stage, init)?;
+    let layers = filters.iter().zip(&agents);
+    let layers: Vec<Layer<'_>> = layers.map(|(f, agent)| f.layer(agent.as_ref())).collect();
     arm::arm(&Request {
         init,
-        program: &filter.program,
-        flags: filter.translation.policy.flags,
+        layers: &layers,
         boundary: plan.boundary,
-        listener: agent.as_ref(),
+        on_existing: on_existing(args.on_existing),
         report: report.as_ref().map(AsFd::as_fd),
     })?;
     info!(
-        "container {}: init {init} armed at {stage:?}: {} instructions of {}, to be loaded {}, \
-         after {} us",
+        "container {}: init {init} armed at {:?}: {}, to be loaded {}, after {} us",
         state.id,
-        filter.program.instructions().len(),
-        filter.profile.origin,
+        place.stage,
+        describe(&layers),
         plan.when(),
         start.elapsed().as_micros()
     );
@@ -95,8 +89,9 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
 /// Makes sure that no crun handler was asked for: those run the workload in
 /// init itself (wasm) or in a virtual machine (krun), without the exec at
 /// which it would get its filter.
-fn check_is_executed(config: &Config) -> anyhow::Result<()> {
-    let mut names = config.annotations.keys();
+fn check_is_executed(state: &State, config: Option<&Config>) -> anyhow::Result<()> {
+    let in_config = config.into_iter().flat_map(|c| c.annotations.keys());
+    let mut names = in_config.chain(state.annotations.keys());
     match names.find(|n| *n == "run.oci.handler" || n.starts_with("module.wasm.image/")) {
         Some(name) => bail!(
             "annotation {name}: the runtime may run this workload without executing it, and \
@@ -106,30 +101,94 @@ fn check_is_executed(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// The filter that the command line or the bundle asks for.
-fn filter(args: &HookArgs, config: &Config) -> anyhow::Result<Option<Filter>> {
-    match &args.profile {
-        Some(path) => {
-            source::from_regular_file(path, config.process.as_ref(), &args.translate).map(Some)
-        }
-        None => source::from_config(config, &args.translate),
+/// When to load: what the bundle says of the workload, or, where it is out of
+/// sight, what this process has become along with it.
+fn plan(place: &Place) -> anyhow::Result<Plan> {
+    if let Some(config) = &place.config {
+        return Ok(Plan::for_process(config.process.as_ref()));
     }
+    let no_new_privs = no_new_privs().context("cannot read no_new_privs")?;
+    let sys_admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
+        .context("cannot read the capabilities of this process")?;
+    Plan::for_start_container(no_new_privs, sys_admin).context(
+        "the workload has neither no_new_privs nor CAP_SYS_ADMIN, so at startContainer the kernel \
+         takes no filter for it any more: use createRuntime",
+    )
 }
 
-/// The agent that the profile's NOTIFY rules ask, connected.
-fn agent(
-    filter: &Filter,
+/// The agents that each filter's NOTIFY rules ask, connected.
+fn agents(
+    filters: &[Wanted],
     state: &State,
     stage: Stage,
     init: Pid,
-) -> anyhow::Result<Option<Handover>> {
-    let Some(listener) = &filter.translation.policy.listener else {
-        return Ok(None);
+) -> anyhow::Result<Vec<Option<Handover>>> {
+    let agent = |filter: &Wanted| {
+        let Some(listener) = filter.listener() else {
+            return Ok(None);
+        };
+        let pid = match stage {
+            // Here init has another number than the runtime knows it by.
+            Stage::CreateContainer => listener::pid_outside(init)?,
+            Stage::StartContainer => bail!(
+                "the profile has rules with SCMP_ACT_NOTIFY, and at startContainer nobody knows \
+                 the pid that their agent has to be told: use createRuntime"
+            ),
+            _ => init,
+        };
+        Ok(Some(Handover::connect(listener, state, pid)?))
     };
-    let pid = match stage {
-        // Here init has another number than the runtime knows it by.
-        Stage::CreateContainer => listener::pid_outside(init)?,
-        _ => init,
-    };
-    Ok(Some(Handover::connect(listener, state, pid)?))
+    let several = filters.iter().filter_map(Wanted::listener).count() > 1;
+    ensure!(
+        !several,
+        "two profiles have rules with SCMP_ACT_NOTIFY, and the kernel allows a process one \
+         listener"
+    );
+    filters.iter().map(agent).collect()
+}
+
+/// The command line's choice, in the library's terms.
+const fn on_existing(choice: OnExisting) -> arm::OnExisting {
+    match choice {
+        OnExisting::Verify => arm::OnExisting::Verify,
+        OnExisting::Stack => arm::OnExisting::Stack,
+        OnExisting::Skip => arm::OnExisting::Skip,
+    }
+}
+
+fn describe(layers: &[Layer<'_>]) -> String {
+    let each = layers.iter().map(|layer| {
+        let count = layer.program.instructions().len();
+        format!("{count} instructions of {}", layer.name)
+    });
+    each.collect::<Vec<_>>().join(" and ")
+}
+
+/// Says what would be loaded of one filter.
+fn print_one(filter: &Wanted, plan: &Plan, args: &HookArgs) -> anyhow::Result<()> {
+    let on_existing = Some(on_existing(args.on_existing).describe());
+    match filter {
+        Wanted::Profile(filter) => {
+            let mut report = Report::new(filter, Some(plan));
+            if let Some(load) = &mut report.load {
+                load.on_existing = on_existing;
+            }
+            print_report(&report, args.format, false)
+        }
+        Wanted::Ready(origin, program, _) => {
+            let report = ReadyReport {
+                schema: SCHEMA,
+                source: origin.clone(),
+                load: Load {
+                    on_existing,
+                    ..Load::new(plan)
+                },
+                instructions: program.instructions().len(),
+            };
+            match args.format {
+                Format::Text => print(&report.to_text()),
+                Format::Json => print(&report.to_json()?),
+            }
+        }
+    }
 }

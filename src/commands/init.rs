@@ -10,14 +10,14 @@ use anyhow::{Context, anyhow, bail};
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
-use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
+use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
+use oci_seccomp::features;
 use oci_seccomp::identity::Identity;
 use oci_seccomp::policy::{Action, Flags};
 use oci_seccomp::sys::credentials::CapSets;
 use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
 use oci_seccomp::sys::seccomp::no_new_privs;
-use oci_seccomp::{features, input};
 
 use super::{Failure, source};
 use crate::cli::{FilterFlag, InitArgs, InitSource, TranslateArgs};
@@ -151,9 +151,7 @@ fn filter(args: &InitArgs) -> anyhow::Result<(Program, Flags)> {
     let Some(path) = &args.source.bpf else {
         return compile(&args.source, &args.translate);
     };
-    let bytes = input::read_regular_bytes(path, MAX_INSTRUCTIONS as u64 * 8)?;
-    let program = Program::from_bytes(&bytes)
-        .with_context(|| format!("{} is not a filter program", path.display()))?;
+    let program = source::program(path)?;
     let has = |flag| args.flags.contains(&flag);
     let flags = Flags {
         tsync: has(FilterFlag::Tsync),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
+use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
 use oci_seccomp::bundle::{Config, Process};
 use oci_seccomp::filter::{self, Filter, OnAmbiguity};
 use oci_seccomp::input;
@@ -88,10 +89,31 @@ pub fn from_regular_file(
     process: Option<&Process>,
     args: &TranslateArgs,
 ) -> anyhow::Result<Filter> {
-    let text = input::read_regular(path, PROFILE_LIMIT)?;
+    from_text(
+        path,
+        &input::read_regular(path, PROFILE_LIMIT)?,
+        process,
+        args,
+    )
+}
+
+/// The filter of a profile's text, in any form.
+pub fn from_text(
+    path: &Path,
+    text: &str,
+    process: Option<&Process>,
+    args: &TranslateArgs,
+) -> anyhow::Result<Filter> {
     let origin = path.display().to_string();
     let target = target(process)?;
-    Ok(Filter::parse(&origin, &text, &target, options(args))?)
+    Ok(Filter::parse(&origin, text, &target, options(args))?)
+}
+
+/// A ready program.
+pub fn program(path: &Path) -> anyhow::Result<Program> {
+    let bytes = input::read_regular_bytes(path, MAX_INSTRUCTIONS as u64 * 8)?;
+    Program::from_bytes(&bytes)
+        .with_context(|| format!("{} is not a filter program", path.display()))
 }
 
 /// The filter of a bundle's own section; `None` where it has none.

@@ -7,15 +7,15 @@ use super::*;
 use crate::bundle::State;
 use crate::policy::Listener;
 
-const INSIDE: &str = "ARM_IN_A_USER_NAMESPACE";
+pub(super) const INSIDE: &str = "ARM_IN_A_USER_NAMESPACE";
 
-/// Runs a test of this module again, as root of a new user namespace.
-fn again_inside(test: &str) -> Test {
+/// Runs a test again, `MODULE::NAME`, as root of a new user namespace.
+pub(super) fn again_inside(test: &str) -> Test {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user"])
         .arg(std::env::current_exe()?)
         .args(["--exact", "--nocapture"])
-        .arg(format!("arm::tests::listener::{test}"))
+        .arg(format!("arm::tests::{test}"))
         .env(INSIDE, "1")
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -45,7 +45,11 @@ fn armed_to_ask_about(nr: libc::c_long) -> Result<(String, String), Box<dyn StdE
     let mut command = Command::new("/bin/busybox");
     let script = "echo ready; read x; exec busybox ls -l /proc/self/fd";
     command.args(["sh", "-c", script]);
-    let init = Init::start_with(command, Boundary::Exec, &program, Some(&handover))?;
+    let layer = Layer {
+        listener: Some(&handover),
+        ..layer(&program)
+    };
+    let init = Init::with_layers(command, Boundary::Exec, &[layer])?;
     assert!(init.armed.is_ok(), "{:?}", init.armed);
     let (_, text, report) = init.go()?;
     Ok((text, report))
@@ -54,7 +58,7 @@ fn armed_to_ask_about(nr: libc::c_long) -> Result<(String, String), Box<dyn StdE
 #[test]
 fn closes_it_where_the_filter_is_certain_to_allow_that() -> Test {
     if std::env::var_os(INSIDE).is_none() {
-        return again_inside("closes_it_where_the_filter_is_certain_to_allow_that");
+        return again_inside("listener::closes_it_where_the_filter_is_certain_to_allow_that");
     }
     let (text, report) = armed_to_ask_about(libc::SYS_mkdir)?;
     assert!(text.contains(" 0 -> "), "{text} {report}");
@@ -66,7 +70,7 @@ fn closes_it_where_the_filter_is_certain_to_allow_that() -> Test {
 #[test]
 fn kills_init_where_that_is_not_certain() -> Test {
     if std::env::var_os(INSIDE).is_none() {
-        return again_inside("kills_init_where_that_is_not_certain");
+        return again_inside("listener::kills_init_where_that_is_not_certain");
     }
     let (text, report) = armed_to_ask_about(libc::SYS_close)?;
     assert_eq!(text, "");

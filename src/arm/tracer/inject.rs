@@ -4,20 +4,27 @@
 use std::time::Instant;
 
 use super::super::regs::{self, Abi, Call};
+use super::layers::Seat;
+use super::listener::listener_flag;
 use super::{Before, During, Failure, Result, Tracer, errno_of};
+use crate::arm::Layer;
 use crate::policy::Flags;
 use crate::sys::ptrace::{Resume, Stop, Syscall};
 
 /// Room for `struct sock_fprog` before the program.
 const FPROG_ROOM: u64 = 16;
-impl Tracer<'_> {
-    /// Loads the filter at the end of an exec, in the new program: with an
+
+impl<'a> Tracer<'a> {
+    /// Loads the filters at the end of an exec, in the new program: with an
     /// instruction put in place of its first one, and the filter below its
     /// stack. All of it is put back.
-    pub(super) fn load_at_exec(&mut self) -> Result<Before> {
+    pub(super) fn load_at_exec(&mut self) -> Result<()> {
         let start = Instant::now();
         self.until(Resume::Syscall, Stop::Syscall)?;
-        let before = self.before()?;
+        let Some((layers, before)) = self.needed()? else {
+            self.took = start.elapsed();
+            return Ok(());
+        };
         let entry = self.tracee.registers().during("read its registers")?;
         let abi = Abi::of(&entry);
         // A word that is aligned lies in one page.
@@ -27,23 +34,19 @@ impl Tracer<'_> {
         patched[..2].copy_from_slice(&abi.instruction());
         let blocked = self.block_signals()?;
         self.tracee.poke(ip, patched).during("write its code")?;
-        let room = self.room_for_program();
+        let room = room(&layers);
         let at = abi.below_stack(&entry).saturating_sub(room) & !15;
         // Grows the stack down to there if need be.
         self.tracee
             .poke(at, [0; 8])
             .during("write below its stack (RLIMIT_STACK?)")?;
-        let call = self.place_program(abi, at)?;
-        let result = self.call(abi, abi.at(entry, ip, call))?;
-        if let Some(listener) = self.take_listener(result)? {
-            if !self.close_listener(abi, &listener, before, |call| abi.at(entry, ip, call))? {
-                return Err(Failure::ListenerStays);
-            }
-            self.send_listener(&listener)?;
+        let enter = |call| abi.at(entry, ip, call);
+        if !self.load(&layers, before, abi, at, enter)? {
+            return Err(Failure::ListenerStays);
         }
         // With the filter in place it can make no call to clean up: it might
         // not be allowed to.
-        self.erase_program(at)?;
+        self.erase_program(at, room)?;
         self.tracee.poke(ip, text).during("restore its code")?;
         self.tracee
             .set_registers(entry)
@@ -51,16 +54,20 @@ impl Tracer<'_> {
         self.tracee
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
-        self.accept(result, before)?;
+        self.accept()?;
         self.took = start.elapsed();
-        Ok(before)
+        Ok(())
     }
 
-    /// Loads the filter at the entry of call `nr`, which then goes on as if
+    /// Loads the filters at the entry of call `nr`, which then goes on as if
     /// nothing had been. The memory stays until the exec discards it.
-    pub(super) fn load_at_entry(&mut self, nr: u64) -> Result<Before> {
+    pub(super) fn load_at_entry(&mut self, nr: u64) -> Result<()> {
         let start = Instant::now();
-        let before = self.before()?;
+        let Some((layers, before)) = self.needed()? else {
+            self.took = start.elapsed();
+            return Ok(());
+        };
+        let room = room(&layers);
         let abi = Abi::X86_64;
         let entry = self.tracee.registers().during("read its registers")?;
         let blocked = self.block_signals()?;
@@ -68,7 +75,7 @@ impl Tracer<'_> {
             nr: libc::SYS_mmap as u64,
             args: [
                 0,
-                self.room_for_program(),
+                room,
                 (libc::PROT_READ | libc::PROT_WRITE) as u64,
                 (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64,
                 u64::MAX,
@@ -82,16 +89,11 @@ impl Tracer<'_> {
             errno @ -4095..0 => return Err(Failure::Sys("map memory in it", errno_of(errno))),
             at => at as u64,
         };
-        let call = self.place_program(abi, at)?;
-        let result = self.call(abi, regs::again_with(entry, call))?;
-        if let Some(listener) = self.take_listener(result)? {
-            // If not now, the exec does it, as the kernel made it
-            // close-on-exec.
-            let again = |call| regs::again_with(entry, call);
-            self.close_listener(abi, &listener, before, again)?;
-            self.send_listener(&listener)?;
-        }
-        self.erase_program(at)?;
+        // A listener that is not closed now the exec will close: the kernel
+        // made it close-on-exec.
+        let enter = |call| regs::again_with(entry, call);
+        self.load(&layers, before, abi, at, enter)?;
+        self.erase_program(at, room)?;
         self.tracee
             .set_registers(regs::again(entry))
             .during("restore its registers")?;
@@ -99,35 +101,81 @@ impl Tracer<'_> {
         self.tracee
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
-        self.accept(result, before)?;
+        self.accept()?;
         self.took = start.elapsed();
-        Ok(before)
+        Ok(())
     }
 
-    /// Bytes for `struct sock_fprog` and the program.
-    fn room_for_program(&self) -> u64 {
-        FPROG_ROOM + self.program.len() as u64
+    /// The filters to load, and those before them, which are lifted for the
+    /// loading where they may be: they need not allow it, nor need the first
+    /// of ours the next. `None` where init needs none.
+    fn needed(&mut self) -> Result<Option<(Vec<Layer<'a>>, Before)>> {
+        let before = self.before()?;
+        let layers = self.decide(before)?;
+        if layers.is_empty() {
+            self.loaded = true;
+            self.verify()?;
+            return Ok(None);
+        }
+        if layers.len() > 1 || !before.is_none() {
+            // Without the privilege they decide, and a refusal is seen.
+            let _ = self.tracee.suspend_filters(true);
+        }
+        Ok(Some((layers, before)))
     }
 
-    /// Writes the program to init's memory; the call that loads it from there.
-    fn place_program(&self, abi: Abi, at: u64) -> Result<Call> {
-        let instructions = self.request.program.instructions().len();
+    /// Makes it load each filter from `at` on, and hands a listener over;
+    /// `enter` gives the registers for a call. Whether it has none left.
+    fn load(
+        &mut self,
+        layers: &[Layer<'_>],
+        before: Before,
+        abi: Abi,
+        at: u64,
+        enter: impl Fn(Call) -> libc::user_regs_struct,
+    ) -> Result<bool> {
+        let mut closed = true;
+        for (already, layer) in layers.iter().enumerate() {
+            let program = layer.program.to_bytes();
+            let call = self.place_program(layer, &program, abi, at)?;
+            match self.call(abi, enter(call))? {
+                errno @ -4095..0 => return Err(Failure::Refused(errno_of(errno))),
+                0 if layer.listener.is_none() => {}
+                number if layer.listener.is_some() => {
+                    let listener = self.take_listener(number)?;
+                    let alone = before.is_none() && already == 0;
+                    closed &= self.close_listener(abi, &listener, layer, alone, &enter)?;
+                    self.send_listener(layer, &listener)?;
+                }
+                odd => return Err(Failure::Odd(odd)),
+            }
+            self.seats.push(match before {
+                Before::Readable(count) => Seat::Read(count + already, program),
+                Before::Counted(count) => Seat::Count(count + already as u32),
+            });
+        }
+        Ok(closed)
+    }
+
+    /// Writes a program to init's memory; the call that loads it from there.
+    fn place_program(&self, layer: &Layer<'_>, program: &[u8], abi: Abi, at: u64) -> Result<Call> {
+        let instructions = layer.program.instructions().len();
         // A program has at most 4096 of them.
         let mut bytes = abi.sock_fprog(instructions as u16, at + FPROG_ROOM);
         bytes.resize(FPROG_ROOM as usize, 0);
-        bytes.extend(&self.program);
+        bytes.extend(program);
         self.tracee
             .write(at, &bytes)
             .during("write the filter to its memory")?;
         let flags = Flags {
             tsync: false,
-            ..self.request.flags
+            ..layer.flags
         };
         Ok(Call {
             nr: abi.seccomp(),
             args: [
                 u64::from(libc::SECCOMP_SET_MODE_FILTER),
-                u64::from(flags.bits()) | self.listener_flag(),
+                u64::from(flags.bits()) | listener_flag(layer),
                 at,
                 0,
                 0,
@@ -136,10 +184,9 @@ impl Tracer<'_> {
         })
     }
 
-    fn erase_program(&self, at: u64) -> Result<()> {
-        let zeros = vec![0; self.room_for_program() as usize];
+    fn erase_program(&self, at: u64, room: u64) -> Result<()> {
         self.tracee
-            .write(at, &zeros)
+            .write(at, &vec![0; room as usize])
             .during("erase the filter from its memory")
     }
 
@@ -185,4 +232,10 @@ impl Tracer<'_> {
             .during("block its signals")?;
         Ok(blocked)
     }
+}
+
+/// Bytes for `struct sock_fprog` and the longest of the programs.
+fn room(layers: &[Layer<'_>]) -> u64 {
+    let lengths = layers.iter().map(|l| l.program.instructions().len() * 8);
+    FPROG_ROOM + lengths.max().unwrap_or(0) as u64
 }

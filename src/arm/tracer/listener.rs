@@ -9,7 +9,8 @@
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use super::super::regs::{Abi, Call};
-use super::{Before, During, Failure, Result, Tracer, errno_of};
+use super::{During, Failure, Result, Tracer, errno_of};
+use crate::arm::Layer;
 use crate::policy::{self, Action};
 
 /// What init got from seccomp(2), and a duplicate of it.
@@ -18,36 +19,33 @@ pub(super) struct Listener {
     fd: OwnedFd,
 }
 
-impl Tracer<'_> {
-    /// The flag that asks seccomp(2) for a listener, if one is wanted.
-    pub(super) fn listener_flag(&self) -> u64 {
-        match self.request.listener {
-            Some(_) => libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            None => 0,
-        }
+/// The flag that asks seccomp(2) for a listener, if one is wanted.
+pub(super) fn listener_flag(layer: &Layer<'_>) -> u64 {
+    match layer.listener {
+        Some(_) => libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+        None => 0,
     }
+}
 
-    /// Takes the listener that seccomp(2) has returned; `None` if none was
-    /// wanted or the call has failed.
-    pub(super) fn take_listener(&self, result: i64) -> Result<Option<Listener>> {
-        if self.request.listener.is_none() || result < 0 {
-            return Ok(None);
-        }
-        let number = RawFd::try_from(result).map_err(|_| Failure::Odd(result))?;
+impl Tracer<'_> {
+    /// Takes the listener that seccomp(2) has returned by its number.
+    pub(super) fn take_listener(&self, number: i64) -> Result<Listener> {
+        let number = RawFd::try_from(number).map_err(|_| Failure::Odd(number))?;
         let fd = self.init.descriptor(number);
         let fd = fd.during("take the listener from it")?;
-        Ok(Some(Listener { number, fd }))
+        Ok(Listener { number, fd })
     }
 
     /// Makes init close it, by the registers that make a call. Whether it has:
     /// the filter is in place and may refuse, kill or even ask the listener,
     /// so the call is made only if filters are lifted for it, or if there is
-    /// no other than ours and that is certain to let it through.
+    /// no other than ours, `alone`, and that is certain to let it through.
     pub(super) fn close_listener(
         &mut self,
         abi: Abi,
         listener: &Listener,
-        before: Before,
+        layer: &Layer<'_>,
+        alone: bool,
         registers: impl FnOnce(Call) -> libc::user_regs_struct,
     ) -> Result<bool> {
         let close = Call {
@@ -55,7 +53,7 @@ impl Tracer<'_> {
             args: [listener.number as u64, 0, 0, 0, 0, 0],
         };
         let lifted = self.tracee.suspend_filters(true).is_ok();
-        let allowed = before.is_none() && self.lets_through(abi, close);
+        let allowed = alone && lets_through(layer, abi, close);
         if !lifted && !allowed {
             return Ok(false);
         }
@@ -66,27 +64,27 @@ impl Tracer<'_> {
         }
     }
 
-    /// Whether our program lets init make this call, and nobody is asked.
-    fn lets_through(&self, abi: Abi, call: Call) -> bool {
-        let Ok(nr) = u32::try_from(call.nr) else {
-            return false;
-        };
-        let (ret, _) = self.request.program.run(&policy::Call {
-            audit: abi.audit(),
-            nr,
-            args: call.args,
-        });
-        matches!(Action::from_ret(ret), Action::Allow | Action::Log)
-    }
-
     /// Sends it. Init is stopped: no call of it has been left waiting, even
     /// if the agent takes its time.
-    pub(super) fn send_listener(&self, listener: &Listener) -> Result<()> {
-        match self.request.listener {
+    pub(super) fn send_listener(&self, layer: &Layer<'_>, listener: &Listener) -> Result<()> {
+        match layer.listener {
             Some(agent) => agent
                 .send(listener.fd.as_fd())
                 .during("send its listener to the agent"),
             None => Ok(()),
         }
     }
+}
+
+/// Whether our program lets init make this call, and nobody is asked.
+fn lets_through(layer: &Layer<'_>, abi: Abi, call: Call) -> bool {
+    let Ok(nr) = u32::try_from(call.nr) else {
+        return false;
+    };
+    let (ret, _) = layer.program.run(&policy::Call {
+        audit: abi.audit(),
+        nr,
+        args: call.args,
+    });
+    matches!(Action::from_ret(ret), Action::Allow | Action::Log)
 }

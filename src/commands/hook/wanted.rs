@@ -1,0 +1,144 @@
+//! Which filters a hook loads.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, bail};
+use log::{debug, warn};
+use oci_seccomp::arm::Layer;
+use oci_seccomp::bpf::Program;
+use oci_seccomp::bundle::{Config, Process, State};
+use oci_seccomp::filter::Filter;
+use oci_seccomp::listener::Handover;
+use oci_seccomp::policy::{Flags, Listener};
+use oci_seccomp::profile_dir;
+
+use crate::cli::HookArgs;
+use crate::commands::source::{self, PROFILE_LIMIT};
+
+/// One filter to load.
+pub enum Wanted {
+    /// That of a profile.
+    Profile(Box<Filter>),
+    /// A ready program from this file.
+    Ready(String, Program, Flags),
+}
+
+impl Wanted {
+    /// Where it is from.
+    pub fn origin(&self) -> &str {
+        match self {
+            Self::Profile(filter) => &filter.profile.origin,
+            Self::Ready(origin, ..) => origin,
+        }
+    }
+
+    /// As the tracer takes it.
+    pub fn layer<'a>(&'a self, listener: Option<&'a Handover>) -> Layer<'a> {
+        let (program, flags, policy) = match self {
+            Self::Profile(filter) => {
+                let policy = &filter.translation.policy;
+                (&filter.program, policy.flags, Some(policy))
+            }
+            Self::Ready(_, program, flags) => (program, *flags, None),
+        };
+        Layer {
+            name: self.origin(),
+            program,
+            flags,
+            policy,
+            listener,
+        }
+    }
+
+    /// The agent that NOTIFY rules ask.
+    pub fn listener(&self) -> Option<&Listener> {
+        match self {
+            Self::Profile(filter) => filter.translation.policy.listener.as_ref(),
+            Self::Ready(..) => None,
+        }
+    }
+
+    /// Logs what was found on the way.
+    pub fn log_findings(&self) {
+        let Self::Profile(filter) = self else {
+            return;
+        };
+        for finding in &filter.translation.findings {
+            let site = finding.rule.map(|rule| filter.profile.site(rule));
+            let site = site.map_or_else(String::new, |s| s + ": ");
+            debug!(
+                "{}: {site}{}",
+                filter.profile.origin,
+                filter.describe(finding)
+            );
+        }
+    }
+}
+
+/// The filters that the command line, the bundle and the container ask for,
+/// in the order in which they are loaded. The container can only add to them.
+pub fn wanted(
+    args: &HookArgs,
+    state: &State,
+    config: Option<&Config>,
+) -> anyhow::Result<Vec<Wanted>> {
+    let process = config.and_then(|c| c.process.as_ref());
+    let first = first(args, state, config, process)?;
+    let named = named(args, state, config, process)?;
+    Ok(first.into_iter().chain(named).collect())
+}
+
+/// The one from the command line, or the bundle's own.
+fn first(
+    args: &HookArgs,
+    state: &State,
+    config: Option<&Config>,
+    process: Option<&Process>,
+) -> anyhow::Result<Option<Wanted>> {
+    let profile = |filter| Wanted::Profile(Box::new(filter));
+    match (&args.profile, &args.bpf, config) {
+        (Some(path), _, _) => {
+            let filter = source::from_regular_file(path, process, &args.translate)?;
+            Ok(Some(profile(filter)))
+        }
+        (None, Some(path), _) => {
+            let program = source::program(path)?;
+            // As for a profile that names none.
+            let flags = Flags {
+                spec_allow: true,
+                ..Flags::default()
+            };
+            let origin = path.display().to_string();
+            Ok(Some(Wanted::Ready(origin, program, flags)))
+        }
+        (None, None, Some(config)) => {
+            Ok(source::from_config(config, &args.translate)?.map(profile))
+        }
+        (None, None, None) => bail!(
+            "there is no bundle in sight at {}, as is so at startContainer: give --profile or \
+             --bpf, a file inside the container, or use createRuntime",
+            state.bundle.display()
+        ),
+    }
+}
+
+/// The one that the container asks for by an annotation.
+fn named(
+    args: &HookArgs,
+    state: &State,
+    config: Option<&Config>,
+    process: Option<&Process>,
+) -> anyhow::Result<Option<Wanted>> {
+    let key = profile_dir::ANNOTATION;
+    let in_config = || config.and_then(|c| c.annotations.get(key));
+    let Some(name) = state.annotations.get(key).or_else(in_config) else {
+        return Ok(None);
+    };
+    let Some(dir) = &args.profile_dir else {
+        warn!("the annotation {key} is ignored: this hook has no --profile-dir");
+        return Ok(None);
+    };
+    let asked = || format!("the annotation {key} asks for a profile");
+    let (path, text) = profile_dir::read(dir, name, PROFILE_LIMIT).with_context(asked)?;
+    let filter = source::from_text(&path, &text, process, &args.translate).with_context(asked)?;
+    Ok(Some(Wanted::Profile(Box::new(filter))))
+}
