@@ -16,6 +16,10 @@ BINARY ?= $(RELEASE)
 
 bindir = $(PREFIX)/bin
 hooksdir = $(PREFIX)/share/containers/oci/hooks.d
+# CRI-O reads the folder above as well, and does not start when a file there
+# names a stage that it does not know. So podman's own stage has a folder apart.
+podmandir = $(PREFIX)/share/oci-seccomp/podman-hooks.d
+precreate = oci-seccomp-precreate
 annotated = oci-seccomp-createRuntime oci-seccomp-createContainer oci-seccomp-prestart
 always = oci-seccomp-always
 ifeq ($(filter annotated always,$(HOOK)),)
@@ -28,16 +32,22 @@ libseccomp = $(or $(LIBSECCOMP_LIB_PATH),$(shell pkg-config --variable=libdir li
 cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
 
 # One tier after the other, real containers last.
-tiers = unit doctest $(filter-out runtime,$(integration)) runtime
-integration := $(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
+tiers = unit doctest $(filter-out runtime podman,$(integration)) runtime podman cells
+integration := $(filter-out matrix,$(shell sed -n '/^\[\[test]]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml))
 
-.PHONY: help build test $(tiers) soak bench fuzz demo deps fmt lint doc install uninstall clean
+# What the matrix is made of: runc, crun, youki, podman, rootless.
+ENGINES ?= --all
+# Built here if there is none.
+youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
+
+.PHONY: help build test $(tiers) soak matrix bench fuzz demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE'
+	@echo '  For matrix: ENGINES="runc crun youki podman rootless" MATRIX_JSON=FILE'
 
 build: ## Build the program: release, static
 	$(cargo) build --release --target $(TARGET)
@@ -60,6 +70,21 @@ doctest:
 
 soak: deps ## Arm 1000 containers one after another, and look for what is left (as root)
 	OCI_SECCOMP_SOAK=1000 $(cargo) test --test faults starts_one_after_another
+
+# The part of the matrix that every change has to pass.
+cells:
+	$(cargo) test --test matrix -- runc crun podman
+
+matrix: deps $(youki) ## Show what is armed under each runtime, stage and setting (as root)
+	@$(cargo) test --quiet --test matrix -- $(ENGINES)
+
+build/youki/bin/youki:
+	@.ci/deps youki
+	@echo 'building youki, which takes some minutes'
+	@# Elsewhere: this checkout's .cargo/config.toml is not for it.
+	cd / && CARGO_TARGET_DIR='$(CURDIR)/build/youki/target' timeout 3000 $(CARGO) install youki --version 0.7.0 \
+		--no-default-features --features v1,v2,seccomp --root '$(CURDIR)/build/youki'
+	rm -rf build/youki/target
 
 bench: ## Measure translation beside plain libseccomp
 	$(cargo) bench --bench translation
@@ -90,24 +115,29 @@ fmt: ## Format the code
 lint: ## Check the format, and for mistakes
 	$(CARGO) fmt --check
 	$(cargo) clippy --all-targets -- -D warnings
+	@# Not among those: it is no test for `cargo test` to find.
+	$(cargo) clippy --test matrix -- -D warnings
 
 doc: ## Build the library's documentation
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
 
+# FILE,DESTINATION: the file with the program's place in it.
+install_hook = { echo "hook file $(DESTDIR)$(2)" && \
+	sed 's|@BINARY@|$(bindir)/oci-seccomp|' "$(1)" > "$(DESTDIR)$(2)" && chmod 644 "$(DESTDIR)$(2)"; } || exit 1
+
 install: $(if $(filter $(RELEASE),$(BINARY)),build) ## Install the program and the hook files
-	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)'
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)' '$(DESTDIR)$(podmandir)'
 	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
 	@# A container must not be armed twice, by the one kind and the other.
 	@rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
-	@for hook in $($(HOOK)); do \
-		echo "hook file $(DESTDIR)$(hooksdir)/$$hook.json"; \
-		sed 's|@BINARY@|$(bindir)/oci-seccomp|' "hooks/$$hook.json" > '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \
-		chmod 644 '$(DESTDIR)$(hooksdir)'/"$$hook.json" || exit 1; \
-	done
+	@for hook in $($(HOOK)); do $(call install_hook,hooks/$$hook.json,$(hooksdir)/$$hook.json); done
+	@$(call install_hook,hooks/podman/$(precreate).json,$(podmandir)/$(precreate).json)
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(bindir)/oci-seccomp'
 	rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
+	rm -f '$(DESTDIR)$(podmandir)/$(precreate).json'
 
 clean: ## Remove what was built
 	$(CARGO) clean
+	rm -rf build

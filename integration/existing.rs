@@ -329,7 +329,7 @@ fn traceable(runtime: Runtime) -> Container {
     let container = Container::new(runtime).no_new_privileges(true);
     match runtime {
         Runtime::Runc => container,
-        Runtime::Crun => container.capabilities(&["CAP_SYS_PTRACE", "CAP_KILL"]),
+        _ => container.capabilities(&["CAP_SYS_PTRACE", "CAP_KILL"]),
     }
 }
 

@@ -2,8 +2,8 @@
 //! and a runtime that runs it.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,13 +16,16 @@ use super::{Outcome, Run, binary, process, programs, skip};
 /// Runs a command where a runtime finds the cgroups it can live with: crun
 /// refuses the hybrid layout, so its second hierarchy is hidden from it. What
 /// is mounted there is seen by nobody else and ends with the command.
-const PRIVATE_MOUNTS: &str = r#"
+pub const PRIVATE_MOUNTS: &str = r#"
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 eval "$SETUP"
 exec "$@""#;
 
+/// Root of a container with a user namespace, as the host sees it.
+pub const MAPPED_ROOT: u32 = 100_000;
+
 /// How long what belongs to an ended container may take to end as well.
-const GRACE: Duration = Duration::from_secs(3);
+pub const GRACE: Duration = Duration::from_secs(3);
 
 /// strace runs the hook (-D: as its child, or the runtime would wait for it). It
 /// would keep what it inherits, such as the pipes that runc leaks and waits on.
@@ -52,6 +55,7 @@ const APPLETS: &[&str] = &["sh", "cat", "grep", "id", "ls", "mkdir", "sleep", "u
 pub enum Runtime {
     Runc,
     Crun,
+    Youki,
 }
 
 impl Runtime {
@@ -59,7 +63,13 @@ impl Runtime {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Youki => "youki",
         }
+    }
+
+    /// Its program, if it is installed.
+    pub fn program(self) -> Option<PathBuf> {
+        programs::find(self.name())
     }
 
     /// Whether containers can run here; otherwise says why not, which in CI
@@ -68,7 +78,7 @@ impl Runtime {
         let name = self.name();
         if !nix::unistd::geteuid().is_root() {
             skip(&format!("{name} needs root"));
-        } else if programs::find(name).is_none() {
+        } else if self.program().is_none() {
             skip(&format!("{name} is not installed"));
         } else {
             return true;
@@ -79,8 +89,8 @@ impl Runtime {
     /// The command `RUNTIME --root DIR …` in a private mount namespace; as the
     /// first process of a pid namespace if asked for.
     fn command(self, root: &Path, first: bool) -> Run {
-        let program = programs::find(self.name())
-            .unwrap_or_else(|| panic!("{} is not installed", self.name()));
+        let program = self.program();
+        let program = program.unwrap_or_else(|| panic!("{} is not installed", self.name()));
         let first: &[&str] = match first {
             true => &["--pid", "--fork", "--kill-child", "--mount-proc"],
             false => &[],
@@ -149,24 +159,8 @@ impl Container {
             dir,
             setup: String::new(),
         };
-        container.make_rootfs().expect("root file system");
+        make_rootfs(&container.rootfs()).expect("root file system");
         container
-    }
-
-    fn make_rootfs(&self) -> std::io::Result<()> {
-        let rootfs = self.rootfs();
-        for dir in ["bin", "dev", "proc", "tmp"] {
-            fs::create_dir_all(rootfs.join(dir))?;
-        }
-        fs::copy(programs::busybox(), rootfs.join("bin/busybox"))?;
-        for applet in APPLETS {
-            symlink("busybox", rootfs.join("bin").join(applet))?;
-        }
-        fs::copy(programs::probe(), rootfs.join("probe"))?;
-        fs::copy(programs::hello(), rootfs.join("hello"))?;
-        // Any uid may write here, so that only a filter can deny it.
-        let all = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-        fs::set_permissions(rootfs.join("tmp"), all)
     }
 
     /// The bundle, which is also the place for files that hooks read.
@@ -207,6 +201,27 @@ impl Container {
     pub fn capabilities(mut self, names: &[&str]) -> Self {
         self.config["process"]["capabilities"] =
             json!({ "bounding": names, "effective": names, "permitted": names });
+        self
+    }
+
+    /// Gives it a user namespace, whose root is nobody outside. Its hooks may
+    /// run as that one: what they need is in their reach.
+    pub fn user_namespace(mut self) -> Self {
+        let ids = json!([{ "containerID": 0, "hostID": MAPPED_ROOT, "size": 65_536 }]);
+        let linux = &mut self.config["linux"];
+        linux["uidMappings"] = ids.clone();
+        linux["gidMappings"] = ids;
+        if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+            namespaces.push(json!({ "type": "user" }));
+        }
+        open_to_all(self.bundle());
+        fs::set_permissions(self.file("hook.log", ""), Permissions::from_mode(0o666))
+            .expect("mode of the log");
+        Run::new("chown")
+            .args(["-R", "-h", &format!("{MAPPED_ROOT}:{MAPPED_ROOT}")])
+            .arg(self.rootfs())
+            .run()
+            .success();
         self
     }
 
@@ -511,6 +526,26 @@ impl Created {
             ..self.outcome.clone()
         })
     }
+}
+
+/// A root file system with a shell and the probes.
+pub fn make_rootfs(rootfs: &Path) -> std::io::Result<()> {
+    for dir in ["bin", "dev", "proc", "tmp"] {
+        fs::create_dir_all(rootfs.join(dir))?;
+    }
+    fs::copy(programs::busybox(), rootfs.join("bin/busybox"))?;
+    for applet in APPLETS {
+        symlink("busybox", rootfs.join("bin").join(applet))?;
+    }
+    fs::copy(programs::probe(), rootfs.join("probe"))?;
+    fs::copy(programs::hello(), rootfs.join("hello"))?;
+    // Any uid may write here, so that only a filter can deny it.
+    fs::set_permissions(rootfs.join("tmp"), Permissions::from_mode(0o1777))
+}
+
+/// Lets everybody pass through a directory.
+pub fn open_to_all(dir: &Path) {
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("mode of a directory");
 }
 
 /// As small as a config can be; everything else a test adds for itself.

@@ -18,6 +18,7 @@
 pub mod agent;
 pub mod command;
 pub mod container;
+pub mod podman;
 pub mod process;
 pub mod programs;
 
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 pub use agent::{Agent, Manner};
 pub use command::{Outcome, Run};
 pub use container::{Container, Runtime, Stage};
+pub use podman::Podman;
 
 /// The program under test: the one cargo built, or an installed one that
 /// `OCI_SECCOMP` names (for a distribution's own checks of its package).

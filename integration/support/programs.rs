@@ -45,12 +45,14 @@ pub fn busybox() -> &'static Path {
     })
 }
 
-/// A program on the PATH, or where administrators have theirs.
+/// A program on the PATH, where administrators have theirs, or where the
+/// Makefile puts a runtime that it builds.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
         .chain(sbin)
+        .chain([source().join("build").join(name).join("bin")])
         .map(|dir| dir.join(name))
         .find(|program| program.is_file())
 }

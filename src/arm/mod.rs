@@ -19,6 +19,13 @@
 //! process, which then has a child to reap that it did not start; a
 //! createRuntime hook leaves no such trace.
 //!
+//! # User namespaces
+//! Init enters a user namespace of its own long before it execs. Until then
+//! its memory belongs to the namespace in which the runtime's program was
+//! executed, and ptrace(2) asks for CAP_SYS_PTRACE there, since such an init
+//! is not dumpable. A createRuntime hook has it; a createContainer hook has
+//! it in init's new namespace only, and is refused.
+//!
 //! # Listener
 //! For a filter with NOTIFY verdicts seccomp(2) gives init a descriptor. The
 //! tracer takes it (pidfd_getfd(2)), has init close it, and sends it to the
@@ -318,14 +325,24 @@ fn hint(init: &PidFd, errno: Errno) -> String {
         caps::CapSet::Effective,
         caps::Capability::CAP_SYS_PTRACE,
     ) {
-        Ok(true) => "CAP_SYS_PTRACE is there, but not over init's user namespace (arm from a \
-                     createRuntime hook), or a security module \
-                     (Landlock) forbids it"
-            .into(),
+        Ok(true) if in_user_namespace() => {
+            "until it execs, the memory of an init with a user namespace of its own belongs to \
+             the parent namespace, and CAP_SYS_PTRACE counts there only: arm from a \
+             createRuntime hook, which runs outside"
+                .into()
+        }
+        Ok(true) => "CAP_SYS_PTRACE is there: does a security module (Landlock) forbid it?".into(),
         _ => "CAP_SYS_PTRACE is missing: arm from a createRuntime or createContainer hook, \
               where the runtime's capabilities are still there"
             .into(),
     }
+}
+
+/// Whether this process is in another user namespace than the system's first
+/// one, which alone maps every id to itself; user_namespaces(7).
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::write;
 
-use super::regs::Abi;
+use super::regs::{self, Abi};
 use super::{Answer, Boundary, OnExisting, Request, watch};
 use crate::sys::process::{PidFd, isolate};
 use crate::sys::procfs::{Proc, Seccomp};
@@ -191,8 +191,26 @@ impl Tracer<'_> {
             // the one asked for will follow.
             Stop::Signal(signal) => self.pending = Pending::Signal(signal),
             Stop::Group => self.pending = Pending::Group,
-            Stop::Trap => self.pending = Pending::Signal(0),
+            Stop::Trap => {
+                self.make_its_call_again()?;
+                self.pending = Pending::Signal(0);
+            }
             stop => return Err(Failure::Stray(stop, "a request to stop")),
+        }
+        Ok(())
+    }
+
+    /// The kernel takes up most calls again that a stop has interrupted, but
+    /// for some it has nothing better than EINTR, signal(7). crun's init waits
+    /// for a createContainer hook that has a timeout in one, sigtimedwait(2),
+    /// and takes that for the hook's failure.
+    fn make_its_call_again(&self) -> Result<()> {
+        let registers = self.tracee.registers().during("read its registers")?;
+        let in_a_call = i64::try_from(registers.orig_rax).is_ok();
+        if in_a_call && Abi::of(&registers).result(&registers) == -(Errno::EINTR as i64) {
+            self.tracee
+                .set_registers(regs::again(registers))
+                .during("make its call again")?;
         }
         Ok(())
     }

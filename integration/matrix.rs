@@ -1,0 +1,170 @@
+//! Every runtime and engine × stage × user namespace × no_new_privs × user ×
+//! filter of the runtime's own: a table of what is armed, and of the reasons
+//! where a container is refused.
+//!
+//! ```text
+//! matrix [--all] [--format text|json] [ENGINE…]
+//! ```
+//!
+//! The engines are runc, crun, youki, podman (over runc and crun) and rootless.
+//! Without names it is those that every test run has to pass: runc, crun and
+//! podman; `--all` is all of them. The table goes to stdout, progress to
+//! stderr, and JSON also to the file that `MATRIX_JSON` names. The status is 1
+//! if a cell neither is armed nor says the reason that is known for it.
+#![forbid(unsafe_code)]
+
+mod cells;
+mod support;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use cells::table;
+use cells::{Cell, Engine, Machines, Verdict};
+
+/// The cells that run at a time: most of a cell's time is waiting.
+const WORKERS: usize = 3;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (engines, json) = match parse(&arguments) {
+        Ok(request) => request,
+        Err(message) => {
+            eprintln!("matrix: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    let engines: Vec<Engine> = engines.into_iter().filter(|e| e.is_ready()).collect();
+    let cells: Vec<Cell> = engines.iter().flat_map(|e| Cell::all(*e)).collect();
+    let verdicts = run(&cells, &engines);
+    let results: Vec<_> = cells.into_iter().zip(verdicts).collect();
+    let document = table::json(&results);
+    if let Some(path) = std::env::var_os("MATRIX_JSON") {
+        std::fs::write(&path, format!("{document:#}\n")).expect("write of MATRIX_JSON");
+    }
+    match json {
+        true => println!("{document:#}"),
+        false => print!("{}", table::text(&results)),
+    }
+    let failed = |(_, (verdict, _)): &(Cell, (Verdict, Duration))| verdict.is_failure();
+    ExitCode::from(u8::from(results.iter().any(failed)))
+}
+
+/// The engines that are asked for, and whether the answer is to be JSON.
+fn parse(arguments: &[String]) -> Result<(Vec<Engine>, bool), String> {
+    let mut engines = Vec::new();
+    let mut json = false;
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--all" => engines.extend(Engine::ALL),
+            "--format" => {
+                json = match arguments.next().map(String::as_str) {
+                    Some("json") => true,
+                    Some("text") => false,
+                    _ => return Err("--format takes text or json".into()),
+                }
+            }
+            name => {
+                let before = engines.len();
+                engines.extend(Engine::ALL.into_iter().filter(|e| e.family() == name));
+                if engines.len() == before {
+                    return Err(format!("no engine \"{name}\""));
+                }
+            }
+        }
+    }
+    if engines.is_empty() {
+        let usual = |e: &Engine| ["runc", "crun", "podman"].contains(&e.family());
+        engines.extend(Engine::ALL.into_iter().filter(usual));
+    }
+    Ok((engines, json))
+}
+
+/// Runs all cells, a few at a time, and tells how far it is.
+fn run(cells: &[Cell], engines: &[Engine]) -> Vec<(Verdict, Duration)> {
+    // A cell that fails says why in the table, not by a trace.
+    std::panic::set_hook(Box::new(|_| {}));
+    let machines = Machines::new(engines);
+    let results = Mutex::new(vec![None; cells.len()]);
+    let order = in_turns(cells);
+    let next = AtomicUsize::new(0);
+    let progress = Progress::new(cells);
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let cell = &cells[at];
+                    let started = Instant::now();
+                    let verdict = cells::run(cell, &machines);
+                    let mut results = results.lock().expect("results");
+                    results[at] = Some((verdict, started.elapsed()));
+                    progress.tell(cells, &results, cell);
+                }
+            });
+        }
+    });
+    progress.end();
+    drop(machines);
+    let _ = std::panic::take_hook();
+    let results = results.into_inner().expect("results");
+    results.into_iter().map(|r| r.expect("a result")).collect()
+}
+
+/// The engines take turns: one podman runs one container at a time.
+fn in_turns(cells: &[Cell]) -> Vec<usize> {
+    let of_engine = |at: usize| {
+        let same = |c: &&Cell| c.engine == cells[at].engine;
+        cells[..at].iter().filter(same).count()
+    };
+    let mut order: Vec<usize> = (0..cells.len()).collect();
+    order.sort_by_key(|&at| of_engine(at));
+    order
+}
+
+/// One line that changes on a terminal; elsewhere a line for each row of the
+/// table, when it is done.
+struct Progress {
+    terminal: bool,
+    started: Instant,
+    total: usize,
+}
+
+type Results = [Option<(Verdict, Duration)>];
+
+impl Progress {
+    fn new(cells: &[Cell]) -> Self {
+        let progress = Self {
+            terminal: std::io::stderr().is_terminal(),
+            started: Instant::now(),
+            total: cells.len(),
+        };
+        eprintln!("matrix: {} containers to run", progress.total);
+        progress
+    }
+
+    fn tell(&self, cells: &[Cell], results: &Results, last: &Cell) {
+        let done = results.iter().flatten().count();
+        let seconds = self.started.elapsed().as_secs();
+        let total = self.total;
+        let row = last.row();
+        if self.terminal {
+            eprint!("\r\x1b[K[{done}/{total}] {seconds} s: {row}");
+            let _ = std::io::stderr().flush();
+            return;
+        }
+        let mut of_row = cells.iter().zip(results).filter(|(c, _)| c.row() == row);
+        if of_row.all(|(_, result)| result.is_some()) {
+            eprintln!("[{done}/{total}] after {seconds} s: {row} done");
+        }
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
