@@ -40,7 +40,7 @@ ENGINES ?= --all
 # Built here if there is none.
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
-.PHONY: help build test $(tiers) matrix bench fuzz demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) matrix soak bench fuzz demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -82,6 +82,9 @@ build/youki/bin/youki:
 	cd / && CARGO_TARGET_DIR='$(CURDIR)/build/youki/target' timeout 3000 $(CARGO) install youki --version 0.7.0 \
 		--no-default-features --features v1,v2,seccomp --root '$(CURDIR)/build/youki'
 	rm -rf build/youki/target
+
+soak: deps ## Arm 1000 containers one after another, and look for what is left (as root)
+	OCI_SECCOMP_SOAK=1000 $(cargo) test --test faults starts_one_after_another
 
 bench: ## Measure translation beside plain libseccomp
 	$(cargo) bench --bench translation

@@ -13,13 +13,10 @@ mod support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use oci_seccomp::policy::Action;
 use serde_json::{Value, json};
-use support::{Container, Outcome, Runtime, Stage, binary, process, programs, testdata};
+use support::{Container, Outcome, Runtime, Stage, binary, programs, testdata};
 
 /// The errno of our rules: EBADFD, which none of the calls below fails with.
 const DENIED: i32 = 77;
@@ -119,9 +116,6 @@ support::on_each_runtime! {
     gives_the_status_of_a_workload_that_was_killed
     kills_calls_of_an_architecture_that_is_not_listed
     arms_however_late_the_tracer_is
-    dies_with_its_tracer
-    ends_with_a_workload_that_cannot_be_executed
-    leaves_no_tracer_of_a_container_that_never_starts
     fails_closed_where_init_cannot_be_traced
     believes_no_config_of_the_containers_making
     takes_no_runtime_for_init
@@ -294,63 +288,6 @@ fn arms_however_late_the_tracer_is(runtime: Runtime) {
             .exits(4);
         assert_eq!(seen.field("pid1", "Seccomp"), "2", "{seen}");
         assert_eq!(seen.errno("mkdir"), DENIED, "{seen}");
-    }
-}
-
-/// Between `create` and `start` only the tracer knows of the filter.
-fn dies_with_its_tracer(runtime: Runtime) {
-    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
-        let created = Container::new(runtime)
-            .no_new_privileges(true)
-            .profile_hook(stage, &denies_mkdir())
-            .probe("print unfiltered")
-            .create()
-            .ready();
-        let init = created.pid();
-        let tracer = process::status(init, "TracerPid").and_then(|p| p.parse().ok());
-        let tracer: i32 = tracer.expect("a TracerPid");
-        assert_ne!(tracer, 0, "nobody traces init");
-        let name = process::status(tracer, "Name");
-        assert_eq!(name.as_deref(), Some("oci-seccomp"));
-        kill(Pid::from_raw(tracer), Signal::SIGKILL).expect("kill of the tracer");
-        assert!(
-            process::within(Duration::from_secs(5), || !process::alive(init)),
-            "init lives on without its tracer"
-        );
-        created.start().fails();
-        assert_eq!(created.output(init).stdout, "");
-    }
-}
-
-fn ends_with_a_workload_that_cannot_be_executed(runtime: Runtime) {
-    for no_new_privileges in [false, true] {
-        for workload in ["/nowhere", "/garbage"] {
-            let container = Container::new(runtime)
-                .no_new_privileges(no_new_privileges)
-                .profile_hook(Stage::CreateRuntime, &denies_mkdir())
-                .args(&[workload]);
-            let garbage = container.rootfs().join("garbage");
-            fs::write(&garbage, "no program").expect("file");
-            fs::set_permissions(&garbage, Permissions::from_mode(0o755)).expect("mode");
-            container.run().fails();
-        }
-    }
-}
-
-/// That nothing is left is checked whenever a container is dropped.
-fn leaves_no_tracer_of_a_container_that_never_starts(runtime: Runtime) {
-    for (no_new_privileges, signal) in [(true, "KILL"), (true, "TERM"), (false, "KILL")] {
-        let created = Container::new(runtime)
-            .no_new_privileges(no_new_privileges)
-            .profile_hook(Stage::CreateRuntime, &denies_mkdir())
-            .probe("print unfiltered")
-            .create()
-            .ready();
-        let init = created.pid();
-        created.kill(signal).success();
-        if signal == "KILL" {
-            assert_eq!(created.output(init).stdout, "");
-        }
     }
 }
 

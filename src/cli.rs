@@ -190,6 +190,9 @@ pub struct HookArgs {
     /// Log to this file too; it is appended to
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Log to syslog too, where there is one
+    #[arg(long)]
+    pub syslog: bool,
     /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,

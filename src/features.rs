@@ -90,6 +90,10 @@ pub struct Ptrace {
     pub selinux: bool,
     /// SELinux's boolean `deny_ptrace`; `None` where there is none.
     pub selinux_deny_ptrace: Option<bool>,
+    /// The security modules of this kernel, where securityfs is mounted.
+    pub modules: Option<Vec<String>>,
+    /// This process's label: its AppArmor profile or SELinux context.
+    pub label: Option<String>,
 }
 
 /// This process.
@@ -141,7 +145,9 @@ impl Features {
 }
 
 impl Ptrace {
-    fn probe() -> Self {
+    /// Asks for these alone.
+    #[must_use]
+    pub fn probe() -> Self {
         let selinux = Path::new("/sys/fs/selinux/enforce").exists();
         Self {
             yama_scope: read("/proc/sys/kernel/yama/ptrace_scope")
@@ -152,7 +158,27 @@ impl Ptrace {
             // "1 1": in force, and pending.
             selinux_deny_ptrace: read("/sys/fs/selinux/booleans/deny_ptrace")
                 .map(|value| value.starts_with('1')),
+            modules: read("/sys/kernel/security/lsm")
+                .map(|list| list.trim().split(',').map(String::from).collect()),
+            label: read("/proc/self/attr/current")
+                .map(|label| label.trim_end_matches(['\0', '\n']).to_owned())
+                .filter(|label| !label.is_empty()),
         }
+    }
+
+    /// What stands in the way of every tracer, CAP_SYS_PTRACE or not, and what
+    /// to do about it.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&'static str> {
+        if self.yama_scope >= Some(3) {
+            return Some(
+                "kernel.yama.ptrace_scope is 3: no process may trace another until the next boot",
+            );
+        }
+        (self.selinux_deny_ptrace == Some(true)).then_some(
+            "SELinux's boolean deny_ptrace is on: no process may trace another \
+             (setsebool deny_ptrace off)",
+        )
     }
 }
 
@@ -240,6 +266,26 @@ mod tests {
             assert_eq!(available, Some(listed), "{name}");
         }
         assert_eq!(features.process.filtered, Some(false));
+    }
+
+    #[test]
+    fn what_stops_every_tracer_is_an_obstacle() {
+        let obstacle = |yama_scope, selinux_deny_ptrace| {
+            let ptrace = Ptrace {
+                yama_scope,
+                apparmor: true,
+                selinux: true,
+                selinux_deny_ptrace,
+                modules: None,
+                label: None,
+            };
+            ptrace.obstacle().unwrap_or_default()
+        };
+        for scope in [None, Some(0), Some(1), Some(2)] {
+            assert_eq!(obstacle(scope, Some(false)), "");
+        }
+        assert!(obstacle(Some(3), None).contains("ptrace_scope is 3"));
+        assert!(obstacle(Some(1), Some(true)).contains("deny_ptrace"));
     }
 
     #[test]

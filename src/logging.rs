@@ -1,10 +1,13 @@
 //! Messages: on standard error, and for a hook, whose standard error some
-//! runtimes throw away, in a file too.
+//! runtimes throw away, in a file or syslog too.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write as _;
+mod syslog;
+
+use std::fmt::{Arguments, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -12,8 +15,10 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
 use env_logger::{Builder, Logger, Target};
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record, warn};
 use nix::fcntl::OFlag;
+
+use self::syslog::Syslog;
 
 /// The variable that says what to log.
 const VARIABLE: &str = "OCI_SECCOMP_LOG";
@@ -21,10 +26,32 @@ const VARIABLE: &str = "OCI_SECCOMP_LOG";
 /// Its values.
 const LEVELS: &str = "off, error, warn, info, debug and trace";
 
-/// The log file, once there is one.
-static FILE: OnceLock<Logger> = OnceLock::new();
+/// What is kept of the messages, once that is known.
+static KEPT: OnceLock<Kept> = OnceLock::new();
 
-/// Everything logged goes to both.
+/// Where messages go besides standard error.
+#[derive(Debug)]
+struct Kept {
+    level: LevelFilter,
+    file: Option<(&'static File, Logger)>,
+    syslog: Option<Syslog>,
+}
+
+impl Kept {
+    fn record(&self, level: Level, message: &Arguments<'_>) {
+        if level > self.level {
+            return;
+        }
+        if let Some((_, file)) = &self.file {
+            file.log(&Record::builder().level(level).args(*message).build());
+        }
+        if let Some(syslog) = &self.syslog {
+            syslog.send(level, one_line(message));
+        }
+    }
+}
+
+/// Everything logged goes to standard error and to what is kept.
 struct Both {
     stderr: Logger,
 }
@@ -35,29 +62,50 @@ impl Log for Both {
     }
     fn log(&self, record: &Record<'_>) {
         self.stderr.log(record);
-        if let Some(file) = FILE.get() {
-            file.log(record);
-        }
+        self::record(record.level(), record.args());
     }
     fn flush(&self) {}
 }
 
-/// Starts logging at the level of `OCI_SECCOMP_LOG`, or at `default`.
+/// Starts logging at the level of `OCI_SECCOMP_LOG`, or at `default`: on
+/// standard error, and in the file and syslog if asked for. That there is no
+/// syslog is worth a warning and no more: a container does not depend on it.
 ///
 /// # Errors
 /// `OCI_SECCOMP_LOG` is no level, or the file cannot be opened, which must
 /// not be a symbolic link.
-pub fn start(default: LevelFilter, file: Option<&Path>) -> anyhow::Result<()> {
+pub fn start(default: LevelFilter, file: Option<&Path>, syslog: bool) -> anyhow::Result<()> {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     let level = match wanted.as_str() {
         "" => Ok(default),
         wanted => LevelFilter::from_str(wanted),
     };
-    if let Some(path) = file {
+    let syslog = syslog.then(|| Syslog::connect(Path::new(syslog::SOCKET)));
+    let (syslog, no_syslog) = match syslog.transpose() {
+        Ok(syslog) => (syslog, None),
+        Err(error) => (None, Some(error)),
+    };
+    let opened = file.map(|path| {
         let file = open(path).with_context(|| format!("cannot log to {}", path.display()))?;
+        // As long as the process: a tracer writes to it too.
+        let file: &'static File = Box::leak(Box::new(file));
+        anyhow::Ok((file, to_file(file)))
+    });
+    let (file, no_file) = match opened.transpose() {
+        Ok(file) => (file, None),
+        Err(error) => (None, Some(error)),
+    };
+    let _ = KEPT.set(Kept {
         // Errors are always told, one in the variable too.
-        let level = level.as_ref().map_or(default, |l| *l);
-        let _ = FILE.set(to_file(file, level.max(LevelFilter::Error)));
+        level: level
+            .as_ref()
+            .map_or(default, |l| *l)
+            .max(LevelFilter::Error),
+        file,
+        syslog,
+    });
+    if let Some(error) = no_file {
+        return Err(error);
     }
     let level = level.map_err(|_| anyhow!("{VARIABLE} is none of {LEVELS}"))?;
     let stderr = Builder::new()
@@ -69,7 +117,28 @@ pub fn start(default: LevelFilter, file: Option<&Path>) -> anyhow::Result<()> {
         .build();
     log::set_boxed_logger(Box::new(Both { stderr }))?;
     log::set_max_level(level);
+    if let Some(error) = no_syslog {
+        warn!("cannot log to syslog at {}: {error}", syslog::SOCKET);
+    }
     Ok(())
+}
+
+/// The descriptors that [`record`] writes to. None of them is one that a
+/// runtime waits for.
+pub fn descriptors() -> Vec<BorrowedFd<'static>> {
+    let Some(kept) = KEPT.get() else {
+        return Vec::new();
+    };
+    let file = kept.file.iter().map(|(file, _)| file.as_fd());
+    file.chain(kept.syslog.iter().map(AsFd::as_fd)).collect()
+}
+
+/// Keeps a message, and prints nothing: for a tracer, which has no standard
+/// error and may have nothing but the [`descriptors`].
+pub fn record(level: Level, message: &Arguments<'_>) {
+    if let Some(kept) = KEPT.get() {
+        kept.record(level, message);
+    }
 }
 
 /// Tells, once, why the command failed: the error and what caused it.
@@ -77,21 +146,14 @@ pub fn report(error: &anyhow::Error) {
     let chain = one_line(&format_args!("{error:#}"));
     // Nothing is left to be done if nobody reads it.
     let _ = writeln!(io::stderr(), "oci-seccomp: error: {chain}");
-    if let Some(file) = FILE.get() {
-        file.log(
-            &Record::builder()
-                .level(Level::Error)
-                .args(format_args!("{chain}"))
-                .build(),
-        );
-    }
+    record(Level::Error, &format_args!("{chain}"));
 }
 
 /// One line per record, with the time and the process, written at once: many
 /// hooks append to one file.
-fn to_file(file: File, level: LevelFilter) -> Logger {
+fn to_file(file: &'static File) -> Logger {
     Builder::new()
-        .filter_level(level)
+        .filter_level(LevelFilter::Trace)
         .target(Target::Pipe(Box::new(file)))
         .format(|out, record| {
             let (time, pid) = (out.timestamp_millis(), std::process::id());
@@ -106,7 +168,7 @@ fn to_file(file: File, level: LevelFilter) -> Logger {
 }
 
 /// Opens to append; a fifo that nobody reads is an error, not a wait.
-pub fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     OpenOptions::new()
         .append(true)
@@ -118,7 +180,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// A message as one line: names in it come from files, and must neither start
 /// a line of their own nor speak to a terminal.
-fn one_line(message: &std::fmt::Arguments<'_>) -> String {
+fn one_line(message: &Arguments<'_>) -> String {
     let mut line = String::new();
     for c in message.to_string().chars() {
         if c.is_control() {
@@ -150,7 +212,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         for message in ["one", "two\nlines"] {
-            to_file(open(&path).unwrap(), LevelFilter::Info).log(
+            let file = Box::leak(Box::new(open(&path).unwrap()));
+            to_file(file).log(
                 &Record::builder()
                     .level(Level::Info)
                     .args(format_args!("{message}"))

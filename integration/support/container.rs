@@ -18,6 +18,7 @@ use super::{Outcome, Run, binary, process, programs, skip};
 /// is mounted there is seen by nobody else and ends with the command.
 pub const PRIVATE_MOUNTS: &str = r#"
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+eval "$SETUP"
 exec "$@""#;
 
 /// Root of a container with a user namespace, as the host sees it.
@@ -26,9 +27,11 @@ pub const MAPPED_ROOT: u32 = 100_000;
 /// How long what belongs to an ended container may take to end as well.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// strace runs the hook (-D: as its child, or the runtime would wait for it).
-const LATE: &str = r#"exec "$0" -D -f -o /dev/null -e trace=ptrace \
--e inject=ptrace:delay_enter=200000:when=2..4 "$@" >/dev/null 2>&1"#;
+/// strace runs the hook (-D: as its child, or the runtime would wait for it). It
+/// would keep what it inherits, such as the pipes that runc leaks and waits on.
+const STRACE: &str = r#"inject=$1; shift
+for fd in {3..63}; do eval "exec $fd>&-"; done
+exec "$0" -D -f -o /dev/null -e trace="${inject%%:*}" -e inject="$inject" "$@" >/dev/null 2>&1"#;
 
 /// The default capabilities of podman and docker.
 const CAPABILITIES: &[&str] = &[
@@ -130,6 +133,7 @@ pub struct Container {
     id: String,
     dir: TempDir,
     config: Value,
+    setup: String,
     runtime_first: bool,
 }
 
@@ -151,6 +155,7 @@ impl Container {
             runtime,
             id,
             dir,
+            setup: String::new(),
         };
         make_rootfs(&container.rootfs()).expect("root file system");
         container
@@ -254,22 +259,51 @@ impl Container {
 
     /// Delays what a tracer does right after the seizing, its first ptrace(2), by
     /// a fifth of a second: races that it can lose, it loses.
-    pub fn late_tracer(mut self) -> Self {
+    pub fn late_tracer(self) -> Self {
+        self.inject("ptrace:delay_enter=200000:when=2..4")
+    }
+
+    /// Has strace interfere with the hooks and their tracers, as in its option
+    /// `-e inject=`.
+    pub fn inject(mut self, what: &str) -> Self {
         let strace = programs::find("strace").expect("strace");
         let hooks = self.config["hooks"].as_object_mut().expect("a hook");
         for hook in hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten() {
             let program = hook["path"].take();
             let args = hook["args"].as_array().into_iter().flatten().skip(1);
             let sh = [
-                json!("sh"),
+                json!("bash"),
                 json!("-c"),
-                json!(LATE),
+                json!(STRACE),
                 json!(strace),
+                json!(what),
                 program,
             ];
             hook["args"] = sh.into_iter().chain(args.cloned()).collect();
-            hook["path"] = json!("/bin/sh");
+            hook["path"] = json!("/bin/bash");
         }
+        self
+    }
+
+    /// One more hook before or after those that are there: a script, which
+    /// gets the state on standard input.
+    pub fn script_hook(mut self, stage: Stage, first: bool, script: &str) -> Self {
+        let mark = self.config["process"]["env"][1].clone();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let hook = json!({
+            "path": "/bin/sh",
+            "args": ["sh", "-c", script],
+            "env": [format!("PATH={path}"), mark]
+        });
+        let hooks = &mut self.config["hooks"][stage.key()];
+        let hooks = hooks.as_array_mut().expect("a hook");
+        hooks.insert(if first { 0 } else { hooks.len() }, hook);
+        self
+    }
+
+    /// A script that runs before the runtime, in its private mount namespace.
+    pub fn setup(mut self, script: &str) -> Self {
+        self.setup = script.to_owned();
         self
     }
 
@@ -323,7 +357,7 @@ impl Container {
         self
     }
 
-    fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.bundle().join("hook.log")
     }
 
@@ -333,7 +367,7 @@ impl Container {
         let state = self.bundle().join("state");
         let first = self.runtime_first && verb == "run";
         let command = self.runtime.command(&state, first);
-        command.name(name).arg(verb)
+        command.name(name).env("SETUP", &self.setup).arg(verb)
     }
 
     pub fn write_config(&self) {
@@ -351,6 +385,11 @@ impl Container {
     /// Runs it to its end; the status is the runtime's, the output the
     /// workload's and the runtime's.
     pub fn run(self) -> Outcome {
+        self.run_again()
+    }
+
+    /// The same, for one that is run more than once.
+    pub fn run_again(&self) -> Outcome {
         self.write_config();
         let outcome = self
             .command("run")
@@ -374,6 +413,8 @@ impl Container {
             .command("create")
             .arg("--bundle")
             .arg(self.bundle())
+            .arg("--pid-file")
+            .arg(self.bundle().join("pid"))
             .arg(&self.id)
             .output_to(&self.bundle().join("init"))
             .run();
@@ -448,9 +489,9 @@ impl Created {
     /// Init, as the host sees it.
     #[track_caller]
     pub fn pid(&self) -> i32 {
-        let state = self.state();
-        let pid = state["pid"].as_i64().and_then(|p| i32::try_from(p).ok());
-        pid.unwrap_or_else(|| panic!("no pid in {state}"))
+        let pid = fs::read_to_string(self.container.bundle().join("pid"));
+        let pid = pid.ok().and_then(|pid| pid.trim().parse().ok());
+        pid.unwrap_or_else(|| panic!("no pid after {}", self.outcome))
     }
 
     pub fn start(&self) -> Outcome {

@@ -49,14 +49,16 @@ mod regs;
 mod tracer;
 mod watch;
 
-use std::fs::{File, read_to_string};
+use std::fmt;
+use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::bpf::Program;
+use crate::features::Ptrace;
 use crate::listener::Handover;
 use crate::policy::{Flags, Policy};
 use crate::sys::process::{self, PidFd};
@@ -138,9 +140,29 @@ pub struct Request<'a> {
     pub boundary: Boundary,
     /// What to do about filters that are there by then.
     pub on_existing: OnExisting,
-    /// Takes one line with the outcome, long after the hook has returned. No
-    /// pipe or socket on which the runtime awaits the end of the hook.
-    pub report: Option<BorrowedFd<'a>>,
+    /// Who hears of the outcome.
+    pub report: Option<Report<'a>>,
+}
+
+/// How the tracer tells what came of it, long after the hook has returned.
+#[derive(Clone, Copy)]
+pub struct Report<'a> {
+    /// The descriptors that `tell` needs, all others are closed: no standard
+    /// ones, and no pipe or socket on which the runtime awaits the end of the
+    /// hook.
+    pub keep: &'a [BorrowedFd<'a>],
+    /// Called once, in the tracer, with where init got the filter or with why
+    /// it was killed.
+    pub tell: &'a dyn Fn(Result<&str, &str>),
+}
+
+impl fmt::Debug for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { keep, tell: _ } = self;
+        f.debug_struct("Report")
+            .field("keep", keep)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why init is not armed.
@@ -209,14 +231,7 @@ pub fn arm(request: &Request<'_>) -> Result<(), Error> {
     // Before the seizing: what this descriptor means cannot change.
     let init = PidFd::open(pid).map_err(|source| Error::Open { pid, source })?;
     let (reader, writer) = process::pipe().map_err(Error::Start)?;
-    let report = match request.report {
-        Some(fd) => Some(process::lift(fd).map_err(Error::Start)?),
-        None => None,
-    };
-    process::spawn_orphan(|| {
-        tracer::run(request, &init, &writer, report.as_ref().map(AsFd::as_fd));
-    })
-    .map_err(Error::Start)?;
+    process::spawn_orphan(|| tracer::run(request, &init, &writer)).map_err(Error::Start)?;
     drop(writer);
     match answer(reader) {
         None => Err(Error::NoAnswer { pid }),
@@ -287,16 +302,23 @@ fn answer(reader: OwnedFd) -> Option<Answer> {
 
 /// The likely reason why init cannot be traced.
 fn hint(init: &PidFd, errno: Errno) -> String {
-    if errno != Errno::EPERM {
+    if !matches!(errno, Errno::EPERM | Errno::EACCES) {
         return "ptrace(PTRACE_SEIZE) was refused".into();
     }
     if let Some(tracer) = Proc::open().ok().and_then(|proc| proc.tracer(init)) {
         return format!("process {tracer} traces it already");
     }
-    let scope = read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    if scope.trim() == "3" {
-        return "kernel.yama.ptrace_scope is 3: no process may trace another until the next boot"
-            .into();
+    let ptrace = Ptrace::probe();
+    if let Some(obstacle) = ptrace.obstacle() {
+        return obstacle.into();
+    }
+    // Yama and the missing capability are EPERM; so is Landlock.
+    if errno == Errno::EACCES {
+        let label = ptrace.label.as_deref().unwrap_or("of this process");
+        return format!(
+            "a security module (AppArmor, SELinux, Smack) forbids it: allow ptrace to the \
+             label {label}, or run the runtime unconfined"
+        );
     }
     match caps::has_cap(
         None,
@@ -309,7 +331,7 @@ fn hint(init: &PidFd, errno: Errno) -> String {
              createRuntime hook, which runs outside"
                 .into()
         }
-        Ok(true) => "CAP_SYS_PTRACE is there: does a security module forbid it?".into(),
+        Ok(true) => "CAP_SYS_PTRACE is there: does a security module (Landlock) forbid it?".into(),
         _ => "CAP_SYS_PTRACE is missing: arm from a createRuntime or createContainer hook, \
               where the runtime's capabilities are still there"
             .into(),
@@ -319,7 +341,7 @@ fn hint(init: &PidFd, errno: Errno) -> String {
 /// Whether this process is in another user namespace than the system's first
 /// one, which alone maps every id to itself; user_namespaces(7).
 fn in_user_namespace() -> bool {
-    let map = read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 

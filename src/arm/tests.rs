@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -93,12 +94,20 @@ impl Init {
             }
         }
         let (report, writer) = std::io::pipe()?;
+        let tell = |outcome: Result<&str, &str>| {
+            let (Ok(line) | Err(line)) = outcome;
+            let _ = (&writer).write_all(line.as_bytes());
+        };
+        let keep = [writer.as_fd()];
         let armed = arm(&Request {
             init: Pid::from_raw(child.id() as i32),
             layers,
             boundary,
             on_existing,
-            report: Some(writer.as_fd()),
+            report: Some(Report {
+                keep: &keep,
+                tell: &tell,
+            }),
         });
         Ok(Self {
             child,

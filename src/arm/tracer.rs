@@ -101,14 +101,16 @@ struct Tracer<'a> {
     seats: Vec<Seat>,
     /// What was done about each layer, for the report.
     notes: String,
+    /// Where the filter went in, for the report.
+    place: &'static str,
     took: Duration,
 }
 
 /// The whole life of the tracer. It exits afterwards; init dies with it
 /// unless the filter is in place.
-pub fn run(request: &Request<'_>, init: &PidFd, hook: &OwnedFd, report: Option<BorrowedFd<'_>>) {
+pub fn run(request: &Request<'_>, init: &PidFd, hook: &OwnedFd) {
     let mut keep = vec![init.as_fd(), hook.as_fd()];
-    keep.extend(report);
+    keep.extend(request.report.iter().flat_map(|report| report.keep));
     keep.extend(
         request
             .layers
@@ -133,9 +135,9 @@ pub fn run(request: &Request<'_>, init: &PidFd, hook: &OwnedFd, report: Option<B
         // within its pid namespace); but this is sooner.
         let _ = init.kill();
     }
-    if let Some(fd) = report {
+    if let Some(report) = request.report {
         let line = tracer.line(&outcome);
-        let _ = write(fd, line.as_bytes());
+        (report.tell)(outcome.map(|()| line.as_str()).map_err(|_| line.as_str()));
     }
 }
 
@@ -171,6 +173,7 @@ fn seize<'a>(
         loaded: false,
         seats: Vec::new(),
         notes: String::new(),
+        place: "with what it had already",
         took: Duration::ZERO,
     };
     if request.boundary == Boundary::BeforeCapabilityDrop {
@@ -352,11 +355,11 @@ impl Tracer<'_> {
     fn line(&self, outcome: &Result<()>) -> String {
         let (pid, stops, took) = (self.request.init, self.stops, self.took.as_micros());
         match outcome {
-            Ok(()) => format!(
-                "init {pid} armed: {stops} stops, {took} us to load{}\n",
-                self.notes
-            ),
-            Err(failure) => format!("init {pid} killed: {failure}\n"),
+            Ok(()) => {
+                let (place, notes) = (self.place, &self.notes);
+                format!("init {pid} armed {place}: {stops} stops, {took} us to load{notes}")
+            }
+            Err(failure) => format!("init {pid} killed: {failure}"),
         }
     }
 }

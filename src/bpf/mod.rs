@@ -9,6 +9,8 @@
 
 mod listing;
 
+use sha2::{Digest, Sha256};
+
 use crate::policy::Call;
 
 /// The most instructions the kernel takes in one program (`BPF_MAXINSNS`).
@@ -214,6 +216,17 @@ impl Program {
             out.extend(i.k.to_ne_bytes());
         }
         out
+    }
+
+    /// A short name for it: the first twelve digits of the SHA-256 of its
+    /// bytes, as sha256sum(1) prints them.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let hash = Sha256::digest(self.to_bytes());
+        hash.iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The instructions, at least one and at most [`MAX_INSTRUCTIONS`].

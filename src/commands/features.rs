@@ -70,6 +70,12 @@ fn ptrace(rows: &mut Rows, features: &Features) {
     if let Some(deny) = ptrace.selinux_deny_ptrace {
         rows.add("SELinux deny_ptrace", yes_or_no(Some(deny)));
     }
+    if let Some(modules) = &ptrace.modules {
+        rows.add("security modules", Some(modules.join(" ")));
+    }
+    if let Some(label) = &ptrace.label {
+        rows.add("security label", Some(label.clone()));
+    }
 }
 
 fn yes_or_no(answer: Option<bool>) -> Option<String> {

@@ -3,21 +3,19 @@
 
 mod wanted;
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use caps::{CapSet, Capability};
-use log::info;
+use log::{Level, info, log};
 use nix::unistd::Pid;
-use oci_seccomp::arm::{self, Layer, Request};
+use oci_seccomp::arm::{self, Layer, Report, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::{Load, ReadyReport, Report, SCHEMA};
+use oci_seccomp::report::{Load, ReadyReport, Report as DryRun, SCHEMA};
 use oci_seccomp::sys::seccomp::no_new_privs;
 
 use self::wanted::{Wanted, wanted};
@@ -63,25 +61,40 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     check_is_executed(state, place.config.as_ref())?;
     filters.iter().for_each(Wanted::log_findings);
     let init = place.init(state)?;
-    let report = args.log.as_deref().map(logging::open).transpose();
-    let report: Option<File> = report.context("cannot log")?;
     let agents = agents(&filters, state, place.stage, init)?;
     let layers = filters.iter().zip(&agents);
     let layers: Vec<Layer<'_>> = layers.map(|(f, agent)| f.layer(agent.as_ref())).collect();
+    let what = format!(
+        "container {}, {:?}: {}, ready after {} us",
+        state.id,
+        place.stage,
+        describe(&layers),
+        start.elapsed().as_micros()
+    );
+    let keep = logging::descriptors();
+    let tell = |outcome: Result<&str, &str>| match outcome {
+        Ok(line) => logging::record(Level::Info, &format_args!("{what}: {line}")),
+        Err(line) => logging::record(Level::Error, &format_args!("{what}: {line}")),
+    };
     arm::arm(&Request {
         init,
         layers: &layers,
         boundary: plan.boundary,
         on_existing: on_existing(args.on_existing),
-        report: report.as_ref().map(AsFd::as_fd),
+        report: Some(Report {
+            keep: &keep,
+            tell: &tell,
+        }),
     })?;
-    info!(
-        "container {}: init {init} armed at {:?}: {}, to be loaded {}, after {} us",
-        state.id,
-        place.stage,
-        describe(&layers),
-        plan.when(),
-        start.elapsed().as_micros()
+    // One line for each container: the tracer's, where that can be kept.
+    let level = match keep.as_slice() {
+        [] => Level::Info,
+        _ => Level::Debug,
+    };
+    log!(
+        level,
+        "{what}: init {init} seized, to be armed {}",
+        plan.when()
     );
     Ok(())
 }
@@ -158,8 +171,11 @@ const fn on_existing(choice: OnExisting) -> arm::OnExisting {
 
 fn describe(layers: &[Layer<'_>]) -> String {
     let each = layers.iter().map(|layer| {
-        let count = layer.program.instructions().len();
-        format!("{count} instructions of {}", layer.name)
+        let (hash, count) = (
+            layer.program.fingerprint(),
+            layer.program.instructions().len(),
+        );
+        format!("program {hash} ({count} instructions of {})", layer.name)
     });
     each.collect::<Vec<_>>().join(" and ")
 }
@@ -169,7 +185,7 @@ fn print_one(filter: &Wanted, plan: &Plan, args: &HookArgs) -> anyhow::Result<()
     let on_existing = Some(on_existing(args.on_existing).describe());
     match filter {
         Wanted::Profile(filter) => {
-            let mut report = Report::new(filter, Some(plan));
+            let mut report = DryRun::new(filter, Some(plan));
             if let Some(load) = &mut report.load {
                 load.on_existing = on_existing;
             }

@@ -46,34 +46,34 @@ impl Failure {
 /// [`Failure`], which is not printed yet.
 pub fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Hook(args) => logging::start(LevelFilter::Info, args.log.as_deref())
+        Command::Hook(args) => logging::start(LevelFilter::Info, args.log.as_deref(), args.syslog)
             .and_then(|()| hook::run(&args))
             .map_err(Failure::with_status(1)),
         Command::Init(args) => {
-            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(125))?;
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(125))?;
             match init::run(args)? {}
         }
         Command::Wrap(args) => {
-            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             wrap::run(&args)
         }
         Command::DryRun(args) => {
-            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             dry_run::run(&args)
         }
         Command::Compile(args) => {
-            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             compile::run(&args)
         }
         Command::Resolve(args) => {
-            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             resolve::run(&args)
         }
         Command::Test(args) => {
-            logging::start(LevelFilter::Warn, None).map_err(Failure::with_status(2))?;
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             test::run(&args)
         }
-        Command::Features(args) => logging::start(LevelFilter::Warn, None)
+        Command::Features(args) => logging::start(LevelFilter::Warn, None, false)
             .and_then(|()| features::run(&args))
             .map_err(Failure::with_status(2)),
     }

@@ -55,6 +55,7 @@ impl<'a> Tracer<'a> {
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
         self.accept()?;
+        self.place = "at its exec";
         self.took = start.elapsed();
         Ok(())
     }
@@ -102,6 +103,7 @@ impl<'a> Tracer<'a> {
             .set_blocked_signals(blocked)
             .during("restore its signal mask")?;
         self.accept()?;
+        self.place = "before it gives up CAP_SYS_ADMIN";
         self.took = start.elapsed();
         Ok(())
     }
