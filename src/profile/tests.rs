@@ -1,6 +1,7 @@
 //! Profiles as text: the three forms, and what is wrong on which line.
 
 use super::*;
+use oci_spec::runtime::Arch as OciArch;
 
 fn target(caps: &[&str]) -> Target {
     Target {
