@@ -360,7 +360,11 @@ fn under_podman(cell: &Cell, podman: &Podman) -> Outcome {
 
 /// Why a container did not start: what the hook said, or else the runtime.
 fn reason(outcome: &Outcome) -> String {
-    let hook = outcome.log.lines().find(|line| line.contains(": error: "));
+    // That init is gone is what the tracer sees of the runtime's own error.
+    let hook = outcome
+        .log
+        .lines()
+        .find(|line| line.contains(": error: ") && !line.contains(" killed: "));
     let runtime = || {
         outcome
             .stderr
