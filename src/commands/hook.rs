@@ -28,8 +28,12 @@ use crate::logging;
 pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
     if args.stage == Some(Stage::Precreate) {
         ensure!(
-            args.bpf.is_none() && args.profile_dir.is_none(),
-            "--bpf and --profile-dir are for the stages that arm a container"
+            args.profile.is_none() && args.bpf.is_none() && args.profile_dir.is_none(),
+            "--profile, --bpf and --profile-dir are for the stages that arm a container"
+        );
+        ensure!(
+            !args.dry_run,
+            "--dry-run is for the stages that arm a container: precreate loads nothing"
         );
         super::precreate::run(args)?;
         return Ok(ExitCode::SUCCESS);
