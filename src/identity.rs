@@ -189,9 +189,6 @@ impl Identity {
     /// [`Error`]; the process is of no use any more then.
     pub fn assume(&self) -> Result<Option<CapSets>, Error> {
         let sets = &self.capabilities;
-        if self.uid != 0 {
-            own_standard_streams(Uid::from_raw(self.uid))?;
-        }
         drop_bounding(&sets.bounding)?;
         // Cleared again by execve.
         set_keepcaps(true).map_err(call("keep capabilities over the change of user"))?;
@@ -274,21 +271,26 @@ impl Identity {
     }
 }
 
-/// Gives stdin, stdout and stderr to the user, as runtimes do for theirs (here
+/// Gives stdin, stdout and stderr to a user, as runtimes do for theirs (here
 /// that was root): else it could not open /dev/stdout again. What cannot be
-/// given away stays as it is, also as with them.
-fn own_standard_streams(user: Uid) -> Result<(), Error> {
-    give(std::io::stdin(), user)?;
-    give(std::io::stdout(), user)?;
-    give(std::io::stderr(), user)
+/// given away stays as it is, also as with them; with `pipes_only`, so does
+/// what has a name or is a terminal.
+///
+/// # Errors
+/// [`Error::Call`].
+pub fn give_standard_streams(user: u32, pipes_only: bool) -> Result<(), Error> {
+    give(std::io::stdin(), user, pipes_only)?;
+    give(std::io::stdout(), user, pipes_only)?;
+    give(std::io::stderr(), user, pipes_only)
 }
 
-fn give(stream: impl std::os::fd::AsFd, user: Uid) -> Result<(), Error> {
+fn give(stream: impl std::os::fd::AsFd, user: u32, pipes_only: bool) -> Result<(), Error> {
     let null = makedev(1, 3);
     let failed = call("give a standard stream to the user");
     let given = match fstat(&stream) {
-        Ok(stat) if stat.st_rdev == null || stat.st_uid == user.as_raw() => Ok(()),
-        Ok(_) => fchown(&stream, Some(user), None),
+        Ok(stat) if stat.st_rdev == null || stat.st_uid == user => Ok(()),
+        Ok(stat) if pipes_only && stat.st_mode & libc::S_IFMT != libc::S_IFIFO => Ok(()),
+        Ok(_) => fchown(&stream, Some(Uid::from_raw(user)), None),
         Err(errno) => Err(errno),
     };
     match given {

@@ -92,35 +92,48 @@ fn hint(errno: Errno) -> &'static str {
 #[derive(Debug)]
 pub struct Handover {
     socket: OwnedFd,
-    message: Vec<u8>,
+    message: Message,
 }
 
 impl Handover {
-    /// Connects to the profile's agent. `init` is the container's init as the
-    /// runtime sees it.
+    /// Connects to the profile's agent, to tell it of a container in this
+    /// `status` ("creating", "running"). `init` is its init as the runtime
+    /// sees it.
     ///
     /// A path is followed as connect(2) does, symbolic links included.
     ///
     /// # Errors
     /// [`Error`], at the latest after ten seconds.
-    pub fn connect(listener: &Listener, state: &State, init: Pid) -> Result<Self, Error> {
-        let message = message(listener, state, init)?;
+    pub fn connect(
+        listener: &Listener,
+        state: &State,
+        init: Pid,
+        status: &'static str,
+    ) -> Result<Self, Error> {
+        let message = Message::new(listener, state, init, status)?;
         let socket = connected(&listener.path, PATIENCE)?;
         Ok(Self { socket, message })
     }
 
     /// Sends the descriptor with the message and ends the connection, whoever
-    /// else has it open: an agent may read to its end before it answers.
+    /// else has it open: an agent may read to its end before it answers. The
+    /// filter is that of `process`, where that is another than init.
     ///
     /// # Errors
     /// Those of sendmsg(2); EPIPE for an agent that is gone, EAGAIN for one
     /// that does not read.
-    pub(crate) fn send(&self, listener: BorrowedFd<'_>) -> nix::Result<()> {
+    pub(crate) fn send(
+        &self,
+        listener: BorrowedFd<'_>,
+        process: Option<Pid>,
+    ) -> nix::Result<()> {
+        // It was JSON when this was made, and only a number has changed.
+        let message = self.message.bytes(process).map_err(|_| Errno::EINVAL)?;
         let socket = self.socket.as_raw_fd();
         let fds = [listener.as_raw_fd()];
         // It goes with the first byte; the rest of a long message is plain.
         let mut with: &[ControlMessage<'_>] = &[ControlMessage::ScmRights(&fds)];
-        let mut rest = self.message.as_slice();
+        let mut rest = message.as_slice();
         while !rest.is_empty() {
             let part = [IoSlice::new(rest)];
             match sendmsg::<()>(socket, &part, with, MsgFlags::MSG_NOSIGNAL, None) {
@@ -192,47 +205,66 @@ fn connect_to(file: &OwnedFd, patience: Duration) -> nix::Result<OwnedFd> {
 }
 
 /// `ContainerProcessState`, the message to the agent.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Message<'a> {
-    oci_version: &'a str,
-    fds: [&'a str; 1],
+struct Message {
+    oci_version: &'static str,
+    fds: [&'static str; 1],
     pid: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a str>,
-    state: MessageState<'a>,
+    metadata: Option<String>,
+    state: MessageState,
 }
 
 /// The State in it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MessageState<'a> {
-    oci_version: &'a str,
-    id: &'a str,
-    status: &'a str,
+struct MessageState {
+    oci_version: String,
+    id: String,
+    status: &'static str,
     pid: i32,
-    bundle: &'a Path,
+    bundle: PathBuf,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
-fn message(listener: &Listener, state: &State, init: Pid) -> serde_json::Result<Vec<u8>> {
-    let pid = init.as_raw();
-    serde_json::to_vec(&Message {
-        oci_version: SPEC_VERSION,
-        fds: ["seccompFd"],
-        pid,
-        metadata: listener.metadata.as_deref(),
-        state: MessageState {
-            oci_version: state.oci_version.as_deref().unwrap_or(SPEC_VERSION),
-            id: &state.id,
-            // Whatever word the runtime has for it.
-            status: "creating",
+impl Message {
+    fn new(
+        listener: &Listener,
+        state: &State,
+        init: Pid,
+        status: &'static str,
+    ) -> serde_json::Result<Self> {
+        let pid = init.as_raw();
+        let version = state.oci_version.as_deref().unwrap_or(SPEC_VERSION);
+        let message = Self {
+            oci_version: SPEC_VERSION,
+            fds: ["seccompFd"],
             pid,
-            bundle: &state.bundle,
-            annotations: &state.annotations,
-        },
-    })
+            metadata: listener.metadata.clone(),
+            state: MessageState {
+                oci_version: version.to_owned(),
+                id: state.id.clone(),
+                // Whatever word the runtime has for it.
+                status,
+                pid,
+                bundle: state.bundle.clone(),
+                annotations: state.annotations.clone(),
+            },
+        };
+        // What is no JSON shows before anything is loaded.
+        message.bytes(None)?;
+        Ok(message)
+    }
+
+    fn bytes(&self, process: Option<Pid>) -> serde_json::Result<Vec<u8>> {
+        let mut message = serde_json::to_value(self)?;
+        if let Some(process) = process {
+            message["pid"] = process.as_raw().into();
+        }
+        serde_json::to_vec(&message)
+    }
 }
 
 #[cfg(test)]
@@ -270,8 +302,8 @@ mod tests {
     fn the_message_is_a_container_process_state() -> Test {
         let told = |metadata: Option<&str>| -> Result<Value, Box<dyn StdError>> {
             let listener = listener(Path::new("/x"), metadata.map(Into::into));
-            let bytes = message(&listener, &state(), Pid::from_raw(42))?;
-            Ok(serde_json::from_slice(&bytes)?)
+            let message = Message::new(&listener, &state(), Pid::from_raw(42), "creating")?;
+            Ok(serde_json::from_slice(&message.bytes(None)?)?)
         };
         assert_eq!(
             told(Some("m \"\u{e9}\""))?,
@@ -284,6 +316,15 @@ mod tests {
             })
         );
         assert_eq!(told(None)?.get("metadata"), None);
+        let other = Message::new(
+            &listener(Path::new("/x"), None),
+            &state(),
+            Pid::from_raw(42),
+            "running",
+        )?;
+        let other: Value = serde_json::from_slice(&other.bytes(Some(Pid::from_raw(43)))?)?;
+        assert_eq!((&other["pid"], &other["state"]["pid"]), (&json!(43), &json!(42)));
+        assert_eq!(other["state"]["status"], json!("running"));
         Ok(())
     }
 
@@ -298,13 +339,13 @@ mod tests {
         std::fs::rename(&near, long.join("agent"))?;
         let metadata = "m".repeat(1 << 20);
         let listener = listener(&long.join("agent"), Some(metadata.clone()));
-        let handover = Handover::connect(&listener, &state(), Pid::from_raw(42))?;
+        let handover = Handover::connect(&listener, &state(), Pid::from_raw(42), "creating")?;
         let reader = std::thread::spawn(move || -> std::io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
             server.accept()?.0.read_to_end(&mut bytes)?;
             Ok(bytes)
         });
-        handover.send(std::io::stderr().as_fd())?;
+        handover.send(std::io::stderr().as_fd(), None)?;
         // The connection is still open here, and yet at its end.
         let bytes = reader.join().map_err(|_| "reader panicked")??;
         let message: Value = serde_json::from_slice(&bytes)?;
@@ -318,16 +359,17 @@ mod tests {
         let path = dir.path().join("agent");
         let server = UnixListener::bind(&path)?;
         let handover = |len| -> Result<Handover, Error> {
-            let message = vec![b' '; len];
+            let listener = listener(&path, Some("m".repeat(len)));
+            let message = Message::new(&listener, &state(), Pid::from_raw(42), "creating")?;
             let socket = connected(&path, SHORT)?;
             Ok(Handover { socket, message })
         };
         let deaf = handover(4 << 20)?;
         let stderr = std::io::stderr();
-        assert_eq!(deaf.send(stderr.as_fd()), Err(Errno::EAGAIN));
+        assert_eq!(deaf.send(stderr.as_fd(), None), Err(Errno::EAGAIN));
         let gone = handover(10)?;
         drop(server);
-        assert_eq!(gone.send(stderr.as_fd()), Err(Errno::EPIPE));
+        assert_eq!(gone.send(stderr.as_fd(), None), Err(Errno::EPIPE));
         Ok(())
     }
 

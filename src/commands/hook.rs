@@ -153,7 +153,7 @@ fn agents(
             ),
             _ => init,
         };
-        Ok(Some(Handover::connect(listener, state, pid)?))
+        Ok(Some(Handover::connect(listener, state, pid, "creating")?))
     };
     let several = filters.iter().filter_map(Wanted::listener).count() > 1;
     ensure!(

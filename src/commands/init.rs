@@ -3,17 +3,16 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use caps::{CapSet, Capability};
-use nix::errno::Errno;
-use nix::unistd::{AccessFlags, eaccess};
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
+use oci_seccomp::command::{self, OURS, status};
 use oci_seccomp::features;
-use oci_seccomp::identity::Identity;
+use oci_seccomp::identity::{Identity, give_standard_streams};
 use oci_seccomp::policy::{Action, Flags};
 use oci_seccomp::sys::credentials::CapSets;
 use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
@@ -21,13 +20,6 @@ use oci_seccomp::sys::seccomp::no_new_privs;
 
 use super::{Failure, source};
 use crate::cli::{FilterFlag, InitArgs, InitSource, TranslateArgs};
-
-/// Nothing was started, and it is not the command's fault.
-const OURS: u8 = 125;
-/// The command is there and cannot be executed.
-const NOT_EXECUTABLE: u8 = 126;
-/// There is no such command.
-const NOT_FOUND: u8 = 127;
 
 /// Becomes the command. All that can fail comes before the load, and all that
 /// execve needs is in memory by then, so that no other system call comes
@@ -71,6 +63,9 @@ pub fn run(args: InitArgs) -> Result<Infallible, Failure> {
 fn assume(path: &Path) -> anyhow::Result<(Option<OsString>, Option<CapSets>)> {
     let identity = Identity::read(path)?;
     let home = identity.home().map(OsString::from_vec);
+    if identity.uid != 0 {
+        give_standard_streams(identity.uid, false)?;
+    }
     let last = identity.assume().with_context(|| {
         let needed: Vec<String> = identity
             .privileges()
@@ -89,7 +84,7 @@ fn assume(path: &Path) -> anyhow::Result<(Option<OsString>, Option<CapSets>)> {
 /// The command, found and ready.
 fn image(command: Vec<OsString>, home: Option<OsString>) -> Result<Image, Failure> {
     let name = command.first().map_or(OsStr::new(""), |name| name);
-    let path = resolve(name, std::env::var_os("PATH").as_deref()).map_err(|errno| Failure {
+    let path = command::find(name, std::env::var_os("PATH").as_deref()).map_err(|errno| Failure {
         status: status(errno),
         error: anyhow!(errno).context(format!("cannot execute {}", name.display())),
     })?;
@@ -195,119 +190,6 @@ fn check_privilege() -> anyhow::Result<()> {
     )
 }
 
-/// Finds a command as execvp(3) does, by asking where it would try. A script
-/// without `#!` is no command here, as it is none to a container runtime.
-///
-/// # Errors
-/// EACCES if there are only files that may not be executed, ENOENT if there
-/// is none; another errno ends the search.
-fn resolve(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Errno> {
-    if name.is_empty() {
-        return Err(Errno::ENOENT);
-    }
-    if name.as_bytes().contains(&b'/') {
-        return executable(Path::new(name)).map(|()| name.into());
-    }
-    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
-    let mut last = Errno::ENOENT;
-    for directory in path.as_bytes().split(|byte| *byte == b':') {
-        // An empty entry is the working directory.
-        let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
-        match executable(&candidate) {
-            Ok(()) => return Ok(candidate),
-            Err(Errno::EACCES) => last = Errno::EACCES,
-            Err(
-                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT,
-            ) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Err(last)
-}
-
-/// What execve would say before it reads the file.
-fn executable(path: &Path) -> Result<(), Errno> {
-    match nix::sys::stat::stat(path)?.st_mode & libc::S_IFMT {
-        libc::S_IFREG => eaccess(path, AccessFlags::X_OK),
-        _ => Err(Errno::EACCES),
-    }
-}
-
-/// The status that env(1) and the shells give for a failed exec.
-fn status(errno: Errno) -> u8 {
-    match errno {
-        Errno::ENOENT | Errno::ENOTDIR => NOT_FOUND,
-        _ => NOT_EXECUTABLE,
-    }
-}
-
 fn c_string(text: OsString) -> anyhow::Result<CString> {
     CString::new(text.into_vec()).context("a null byte in the command or its environment")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    /// `DIR/{plain,exec,dir}/cmd`: a file, an executable and a directory.
-    fn tree() -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (name, mode) in [("plain", 0o644), ("exec", 0o755)] {
-            let file = root.path().join(name).join("cmd");
-            fs::create_dir(root.path().join(name)).unwrap();
-            fs::write(&file, "").unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        }
-        fs::create_dir_all(root.path().join("dir/cmd")).unwrap();
-        root
-    }
-
-    #[test]
-    fn searches_path_as_execvp_does() {
-        let root = tree();
-        let at = |name: &str| root.path().join(name).display().to_string();
-        let found = Ok(root.path().join("exec/cmd"));
-        let none = at("none");
-        for (path, expected) in [
-            (at("exec"), found.clone()),
-            (format!("{none}:{}", at("exec")), found.clone()),
-            (
-                format!("{}:{}:{}", at("plain"), at("dir"), at("exec")),
-                found,
-            ),
-            (format!("{}:{none}", at("plain")), Err(Errno::EACCES)),
-            (at("dir"), Err(Errno::EACCES)),
-            (none.clone(), Err(Errno::ENOENT)),
-            (at("exec/cmd"), Err(Errno::ENOENT)),
-            (String::new(), Err(Errno::ENOENT)),
-        ] {
-            let path = Some(OsStr::new(&path));
-            assert_eq!(resolve(OsStr::new("cmd"), path), expected, "{path:?}");
-        }
-        assert_eq!(
-            resolve(OsStr::new("sh"), None),
-            Ok(PathBuf::from("/bin/sh")),
-            "without PATH"
-        );
-    }
-
-    #[test]
-    fn a_name_with_a_slash_is_taken_as_it_is() {
-        let root = tree();
-        let path = Some(root.path().as_os_str());
-        assert_eq!(resolve(OsStr::new("exec/cmd"), path), Err(Errno::ENOENT));
-        for (name, expected) in [
-            ("exec/cmd", Ok(())),
-            ("plain/cmd", Err(Errno::EACCES)),
-            ("dir/cmd", Err(Errno::EACCES)),
-            ("none/cmd", Err(Errno::ENOENT)),
-            ("exec/cmd/cmd", Err(Errno::ENOTDIR)),
-        ] {
-            let name = root.path().join(name);
-            assert_eq!(resolve(name.as_os_str(), path).map(drop), expected);
-        }
-        assert_eq!(resolve(OsStr::new(""), path), Err(Errno::ENOENT));
-    }
 }

@@ -122,8 +122,68 @@ impl Image {
     }
 }
 
+/// The calls that [`Image::fork_beside`]'s new process makes, in this order.
+/// There is none beside them: whoever traces it can tell.
+#[must_use]
+pub const fn calls_before_exec(terminal: bool) -> &'static [(&'static str, libc::c_long)] {
+    const ALL: &[(&str, libc::c_long)] = &[
+        ("setsid", libc::SYS_setsid),
+        ("ioctl", libc::SYS_ioctl),
+        ("execve", libc::SYS_execve),
+    ];
+    const PLAIN: &[(&str, libc::c_long)] = &[
+        ("setsid", libc::SYS_setsid),
+        ("execve", libc::SYS_execve),
+    ];
+    if terminal { ALL } else { PLAIN }
+}
+
+impl Image {
+    /// Forks a process that is this one's sibling (CLONE_PARENT), in the pid
+    /// namespace that this one joined for its children, and that becomes the
+    /// command in a session of its own; with `terminal`, its standard input
+    /// is that session's controlling terminal.
+    ///
+    /// # Errors
+    /// Those of clone(2). What fails in the new process ends it, with the
+    /// errno for a status.
+    pub fn fork_beside(&self, terminal: bool) -> Result<nix::unistd::Pid, Errno> {
+        let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+        // SAFETY: without CLONE_VM and with no stack given, the child runs on
+        // in a copy of this process's memory, as after fork(2). It calls
+        // nothing but the functions below, which take no lock.
+        let forked = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        match Errno::result(forked)? {
+            0 => self.lead_session(terminal),
+            pid => Ok(nix::unistd::Pid::from_raw(pid as libc::pid_t)),
+        }
+    }
+
+    fn lead_session(&self, terminal: bool) -> ! {
+        // SAFETY: takes no argument.
+        let mut answer = unsafe { libc::setsid() };
+        if answer != -1 && terminal {
+            // SAFETY: TIOCSCTTY takes a number, and touches no memory.
+            answer = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+        }
+        if answer != -1 {
+            // SAFETY: the path is a C string, both arrays end with a null
+            // pointer and point to C strings, and `self` owns all of them.
+            unsafe {
+                libc::execve(
+                    self.path.as_ptr(),
+                    self.argv.pointers.as_ptr(),
+                    self.envp.pointers.as_ptr(),
+                )
+            };
+        }
+        // SAFETY: _exit runs no code of this program.
+        unsafe { libc::_exit(Errno::last() as i32) }
+    }
+}
+
 /// What a program says to a call of this process.
-pub(super) fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
+pub(crate) fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
     // A call's number is small and positive.
     let nr = nr as u32;
     let audit = Arch::native().audit();
@@ -159,6 +219,18 @@ pub fn restore_sigpipe() -> Result<(), Errno> {
     // SAFETY: the default action runs no code of ours.
     unsafe { sigaction(Signal::SIGPIPE, &default) }?;
     Ok(())
+}
+
+/// Gives every signal its default action and blocks none, whatever this
+/// process was started with: both outlive execve(2).
+pub fn reset_signals() -> Result<(), Errno> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // The kernel refuses it for SIGKILL and SIGSTOP, the C library for
+        // those that it keeps to itself: none of these is ever ignored.
+        // SAFETY: the default action runs no code of ours.
+        let _ = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    SigSet::empty().thread_set_mask()
 }
 
 #[cfg(test)]

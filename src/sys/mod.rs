@@ -3,6 +3,7 @@
 
 pub mod credentials;
 pub mod exec;
+pub(crate) mod namespaces;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod ptrace;

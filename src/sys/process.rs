@@ -108,6 +108,14 @@ pub fn lift(fd: impl AsFd) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Takes a descriptor that the kernel has just put into a message for this
+/// process (SCM_RIGHTS).
+pub fn own(received: RawFd) -> OwnedFd {
+    // SAFETY: such a number stands for a descriptor that was opened for this
+    // process alone, and the message is read once.
+    unsafe { OwnedFd::from_raw_fd(received) }
+}
+
 /// Runs `body` in a process that is no child of this one: two forks, so that
 /// whoever reaps orphans reaps it, and in a session of its own.
 ///
@@ -148,13 +156,63 @@ pub fn spawn_orphan(body: impl FnOnce()) -> nix::Result<()> {
 }
 
 /// Ends the process at once, without destructors or handlers of the parent's.
-fn exit_now(code: i32) -> ! {
+pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit runs no code of this program.
     unsafe { libc::_exit(code) }
 }
 
+/// Runs `body` in a child of this process, which ends with it, also when that
+/// panics, and runs no destructor of this one's.
+///
+/// The caller has one thread, as for [`spawn_orphan`].
+///
+/// # Errors
+/// Those of fork(2).
+pub fn spawn_child(body: impl FnOnce()) -> nix::Result<Pid> {
+    // SAFETY: the caller has one thread, so the child may do all that the
+    // parent may.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let panicked = catch_unwind(AssertUnwindSafe(body)).is_err();
+            exit_now(if panicked { libc::EXIT_FAILURE } else { 0 })
+        }
+    }
+}
+
+/// Makes this process undumpable: no other than a tracer with CAP_SYS_PTRACE in
+/// the initial user namespace reads its memory or follows its `/proc` links.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn hide() -> nix::Result<()> {
+    prctl::set_dumpable(false)
+}
+
+/// Leaves the session keyring of whoever started this process for a new, empty
+/// one (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING): a keyring is inherited, and
+/// who has it has its keys. Nothing to do on a kernel without keyrings.
+///
+/// # Errors
+/// EDQUOT, ENOMEM.
+pub fn leave_session_keyring() -> nix::Result<()> {
+    let no_name = std::ptr::null::<libc::c_char>();
+    // SAFETY: a null name is what keyctl(2) defines as "an anonymous keyring".
+    let joined = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            no_name,
+        )
+    };
+    match Errno::result(joined) {
+        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// waitpid(2), again after a signal.
-fn wait(child: Pid) -> nix::Result<WaitStatus> {
+pub fn wait(child: Pid) -> nix::Result<WaitStatus> {
     loop {
         match waitpid(child, None) {
             Err(Errno::EINTR) => {}
@@ -207,6 +265,17 @@ fn silence_standard_descriptors() {
         // Whatever is opened next may take their numbers: nothing prints.
         let _ = close_range(0, 2);
     }
+}
+
+/// Closes every descriptor but the standard ones and those in `keep`. For a
+/// process that was forked to run one function and ends in _exit.
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub fn close_others(keep: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    close_all_but(&kept)
 }
 
 /// Closes every descriptor from 3 on that is not in `kept`, which is sorted.

@@ -25,9 +25,19 @@ const OPTIONS: c_int = libc::PTRACE_O_EXITKILL
     | libc::PTRACE_O_TRACEEXIT
     | libc::PTRACE_O_TRACESYSGOOD;
 
+/// What a child gets that is to fork and exec in a container. TRACEFORK: what it
+/// forks is stopped before it has run, and has the same options.
+const CHILD_OPTIONS: c_int = libc::PTRACE_O_EXITKILL
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACESYSGOOD;
+
 /// A process that this one traces. Only its first thread is.
 #[derive(Debug)]
-pub struct Tracee(Pid);
+pub struct Tracee {
+    pid: Pid,
+    options: c_int,
+}
 
 /// Why a tracee stopped; ptrace(2), "Stopped states".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +46,8 @@ pub enum Stop {
     Syscall,
     /// In an exec, with the new program in place.
     Exec,
+    /// In a fork; the new process has this number here, and is a tracee too.
+    Fork(Pid),
     /// About to end with this wait status, or to make room for another
     /// thread that execs.
     Exiting(c_int),
@@ -83,11 +95,58 @@ impl Tracee {
     /// # Errors
     /// EPERM: not permitted, or traced already; ESRCH.
     pub fn seize(pid: Pid) -> nix::Result<Self> {
-        let tracee = Self(pid);
-        let options = OPTIONS as usize as *mut c_void;
+        Self::seize_with(pid, OPTIONS)
+    }
+
+    /// Seizes a child that will fork; see [`Tracee::forked`]. Where that is
+    /// permitted, no filter of its own holds for it or what it forks
+    /// (PTRACE_O_SUSPEND_SECCOMP) until [`Tracee::suspend_filters`] says
+    /// otherwise: that comes back too.
+    ///
+    /// # Errors
+    /// As for [`Tracee::seize`].
+    pub fn seize_child(pid: Pid) -> nix::Result<(Self, bool)> {
+        match Self::seize_with(pid, CHILD_OPTIONS | PTRACE_O_SUSPEND_SECCOMP) {
+            Ok(tracee) => Ok((
+                Self {
+                    options: CHILD_OPTIONS,
+                    ..tracee
+                },
+                true,
+            )),
+            Err(Errno::EPERM | Errno::EINVAL) => {
+                Self::seize_with(pid, CHILD_OPTIONS).map(|tracee| (tracee, false))
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// What a seized child has forked, of [`Stop::Fork`]. It stops by itself
+    /// before its first instruction: [`Stop::Trap`].
+    pub const fn forked(&self, pid: Pid) -> Self {
+        let options = self.options;
+        Self { pid, options }
+    }
+
+    fn seize_with(pid: Pid, options: c_int) -> nix::Result<Self> {
+        let tracee = Self { pid, options };
+        let options = options as usize as *mut c_void;
         // SAFETY: PTRACE_SEIZE reads no memory, its data is the options.
         unsafe { tracee.request(libc::PTRACE_SEIZE, 0, options) }?;
         Ok(tracee)
+    }
+
+    /// Its number in this process's pid namespace.
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Lets go of it: it runs on, untraced.
+    ///
+    /// # Errors
+    /// ESRCH when it is not stopped.
+    pub fn detach(&self) -> nix::Result<()> {
+        nix_ptrace::detach(self.pid, None)
     }
 
     /// Asks it to stop: [`Stop::Trap`].
@@ -95,7 +154,7 @@ impl Tracee {
     /// # Errors
     /// ESRCH when it is gone.
     pub fn interrupt(&self) -> nix::Result<()> {
-        nix_ptrace::interrupt(self.0)
+        nix_ptrace::interrupt(self.pid)
     }
 
     /// Lets it run on from a stop, with a signal if not 0. A tracee that was
@@ -129,7 +188,7 @@ impl Tracee {
         let mut status = 0;
         loop {
             // SAFETY: the kernel writes one int, and `status` is one.
-            let waited = unsafe { libc::waitpid(self.0.as_raw(), &raw mut status, libc::__WALL) };
+            let waited = unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, libc::__WALL) };
             match Errno::result(waited) {
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
@@ -142,11 +201,15 @@ impl Tracee {
     fn stop(&self, status: c_int) -> nix::Result<Stop> {
         Ok(match decode(status) {
             // Where it is gone already, killed it was.
-            Stop::Exiting(_) => Stop::Exiting(match nix_ptrace::getevent(self.0) {
+            Stop::Exiting(_) => Stop::Exiting(match nix_ptrace::getevent(self.pid) {
                 Ok(status) => c_int::try_from(status).unwrap_or(0),
                 Err(Errno::ESRCH) => libc::SIGKILL,
                 Err(errno) => return Err(errno),
             }),
+            Stop::Fork(_) => {
+                let pid = nix_ptrace::getevent(self.pid)?;
+                Stop::Fork(Pid::from_raw(c_int::try_from(pid).unwrap_or(0)))
+            }
             stop => stop,
         })
     }
@@ -156,7 +219,7 @@ impl Tracee {
     /// # Errors
     /// ESRCH when it is not stopped.
     pub fn registers(&self) -> nix::Result<user_regs_struct> {
-        nix_ptrace::getregs(self.0)
+        nix_ptrace::getregs(self.pid)
     }
 
     /// Sets them.
@@ -164,7 +227,7 @@ impl Tracee {
     /// # Errors
     /// As for [`Tracee::registers`].
     pub fn set_registers(&self, registers: user_regs_struct) -> nix::Result<()> {
-        nix_ptrace::setregs(self.0, registers)
+        nix_ptrace::setregs(self.pid, registers)
     }
 
     /// The signals it blocks, as the kernel's 64-bit set.
@@ -262,9 +325,9 @@ impl Tracee {
     /// from a kernel without CONFIG_CHECKPOINT_RESTORE.
     pub fn suspend_filters(&self, suspend: bool) -> nix::Result<()> {
         self.set_options(if suspend {
-            OPTIONS | PTRACE_O_SUSPEND_SECCOMP
+            self.options | PTRACE_O_SUSPEND_SECCOMP
         } else {
-            OPTIONS
+            self.options
         })
     }
 
@@ -290,7 +353,7 @@ impl Tracee {
     pub fn read(&self, address: u64, buf: &mut [u8]) -> nix::Result<()> {
         let (base, len) = (address as usize, buf.len());
         let remote = [RemoteIoVec { base, len }];
-        match process_vm_readv(self.0, &mut [IoSliceMut::new(buf)], &remote)? {
+        match process_vm_readv(self.pid, &mut [IoSliceMut::new(buf)], &remote)? {
             n if n == len => Ok(()),
             _ => Err(Errno::EFAULT),
         }
@@ -303,7 +366,7 @@ impl Tracee {
     pub fn write(&self, address: u64, bytes: &[u8]) -> nix::Result<()> {
         let (base, len) = (address as usize, bytes.len());
         let remote = [RemoteIoVec { base, len }];
-        match process_vm_writev(self.0, &[IoSlice::new(bytes)], &remote)? {
+        match process_vm_writev(self.pid, &[IoSlice::new(bytes)], &remote)? {
             n if n == len => Ok(()),
             _ => Err(Errno::EFAULT),
         }
@@ -314,7 +377,7 @@ impl Tracee {
     /// # Errors
     /// EIO where nothing is mapped.
     pub fn peek(&self, address: u64) -> nix::Result<[u8; 8]> {
-        nix_ptrace::read(self.0, address as usize as *mut c_void).map(c_long::to_ne_bytes)
+        nix_ptrace::read(self.pid, address as usize as *mut c_void).map(c_long::to_ne_bytes)
     }
 
     /// Writes a word to its memory, also where the tracee could not, and
@@ -324,7 +387,7 @@ impl Tracee {
     /// EIO where nothing is mapped.
     pub fn poke(&self, address: u64, word: [u8; 8]) -> nix::Result<()> {
         let address = address as usize as *mut c_void;
-        nix_ptrace::write(self.0, address, c_long::from_ne_bytes(word))
+        nix_ptrace::write(self.pid, address, c_long::from_ne_bytes(word))
     }
 
     /// # Safety
@@ -338,7 +401,7 @@ impl Tracee {
     ) -> nix::Result<c_long> {
         // SAFETY: the caller vouches for `data`; `address` is a number in all
         // requests made here.
-        Errno::result(unsafe { libc::ptrace(request, self.0.as_raw(), address, data) })
+        Errno::result(unsafe { libc::ptrace(request, self.pid.as_raw(), address, data) })
     }
 }
 
@@ -350,7 +413,7 @@ fn unwatched(result: nix::Result<c_long>) -> nix::Result<()> {
     }
 }
 
-/// A wait status of a tracee with [`OPTIONS`].
+/// A wait status of a tracee with [`OPTIONS`] or [`CHILD_OPTIONS`].
 fn decode(status: c_int) -> Stop {
     if !libc::WIFSTOPPED(status) {
         return Stop::Ended(status);
@@ -358,6 +421,7 @@ fn decode(status: c_int) -> Stop {
     let signal = libc::WSTOPSIG(status);
     match status >> 16 {
         libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        libc::PTRACE_EVENT_FORK => Stop::Fork(Pid::from_raw(0)),
         libc::PTRACE_EVENT_EXIT => Stop::Exiting(0),
         PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Stop::Trap,
         PTRACE_EVENT_STOP => Stop::Group,

@@ -69,7 +69,7 @@ impl Tracer<'_> {
     pub(super) fn send_listener(&self, layer: &Layer<'_>, listener: &Listener) -> Result<()> {
         match layer.listener {
             Some(agent) => agent
-                .send(listener.fd.as_fd())
+                .send(listener.fd.as_fd(), None)
                 .during("send its listener to the agent"),
             None => Ok(()),
         }

@@ -1,0 +1,156 @@
+//! Whether a new process is filtered at least as its container's init is.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use crate::arm::Layer;
+use crate::bpf::Program;
+use crate::prove::{self, Witness};
+
+/// A filter of init's for which the new process would have no match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Its place, 0 being the oldest.
+    pub index: usize,
+    /// Why none of the new process's filters is known to be as strict.
+    pub why: Why,
+}
+
+/// Why a filter is not matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// There is none to hold it against.
+    Nothing,
+    /// A call for which it is stricter.
+    Stricter(Box<Witness>),
+    /// It cannot be told.
+    Unknown(&'static str),
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "filter {} of the container's init ", self.index)?;
+        match &self.why {
+            Why::Nothing => f.write_str("is declared nowhere"),
+            Why::Stricter(witness) => write!(
+                f,
+                "is stricter than the profile: {} gets {}, by the profile {}",
+                witness.describe_call(),
+                witness.got,
+                witness.expected.action
+            ),
+            Why::Unknown(why) => write!(f, "may be stricter than the profile: {why}"),
+        }
+    }
+}
+
+/// The first of init's filters, as read from the kernel, that no layer is
+/// known to be as strict as. Another errno is no less strict.
+///
+/// Several layers that are so only together are not looked for.
+#[must_use]
+pub fn gap(init: &[Vec<u8>], layers: &[Layer<'_>]) -> Option<Gap> {
+    init.iter().enumerate().find_map(|(index, filter)| {
+        let mut why = Why::Nothing;
+        for layer in layers {
+            match shortfall(layer, filter) {
+                None => return None,
+                Some(reason) if why == Why::Nothing => why = reason,
+                Some(_) => {}
+            }
+        }
+        Some(Gap { index, why })
+    })
+}
+
+/// In what a layer falls short of a filter.
+fn shortfall(layer: &Layer<'_>, filter: &[u8]) -> Option<Why> {
+    if layer.program.to_bytes() == filter {
+        return None;
+    }
+    let Some(policy) = layer.policy else {
+        return Some(Why::Unknown("a ready program is held against none but itself"));
+    };
+    let Ok(program) = Program::from_bytes(filter) else {
+        return Some(Why::Unknown("it is no program of seccomp's"));
+    };
+    let mut stricter = None;
+    let proof = prove::compare(policy, &program, None, |witness| {
+        if witness.got.permissiveness() >= witness.expected.action.permissiveness() {
+            return ControlFlow::Continue(());
+        }
+        stricter = Some(Box::new(witness));
+        ControlFlow::Break(())
+    });
+    match stricter {
+        Some(witness) => Some(Why::Stricter(witness)),
+        None if proof.complete => None,
+        None => Some(Why::Unknown("it has too many cases to try all of them")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Filter, Options};
+    use crate::profile::Profile;
+
+    fn filter(calls: &[&str]) -> Filter {
+        let section = serde_json::json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": calls, "action": "SCMP_ACT_ERRNO" }]
+        });
+        let section = serde_json::from_value(section).unwrap();
+        Filter::new(Profile::from_section(section), Options::default()).unwrap()
+    }
+
+    fn layer(filter: &Filter) -> Layer<'_> {
+        Layer {
+            name: "profile",
+            program: &filter.program,
+            flags: filter.translation.policy.flags,
+            policy: Some(&filter.translation.policy),
+            listener: None,
+        }
+    }
+
+    #[test]
+    fn what_a_layer_denies_too_is_no_gap() {
+        let (both, one) = (filter(&["mkdir", "rmdir"]), filter(&["rmdir"]));
+        let init = [both.program.to_bytes(), one.program.to_bytes()];
+        assert_eq!(gap(&init, &[layer(&both)]), None);
+        let found = gap(&init, &[layer(&one)]).unwrap();
+        assert_eq!(found.index, 0);
+        let said = found.to_string();
+        assert!(said.contains("x86_64 mkdir(") && said.contains("by the profile ALLOW"), "{said}");
+    }
+
+    #[test]
+    fn plain_libseccomps_program_of_the_same_section_is_no_gap() {
+        let filter = filter(&["mkdir", "rmdir", "chmod"]);
+        let section = &filter.profile.section;
+        let plain = crate::plain::compile(section, &filter.translation, None).unwrap();
+        assert_eq!(gap(&[plain.to_bytes()], &[layer(&filter)]), None);
+    }
+
+    #[test]
+    fn without_layers_every_filter_is_a_gap() {
+        let filter = filter(&["mkdir"]);
+        let init = [filter.program.to_bytes()];
+        assert_eq!(gap(&init, &[]).unwrap().why, Why::Nothing);
+        assert_eq!(gap(&[], &[]), None);
+    }
+
+    #[test]
+    fn a_ready_program_matches_itself_alone() {
+        let (both, one) = (filter(&["mkdir", "rmdir"]), filter(&["rmdir"]));
+        let ready = Layer {
+            policy: None,
+            ..layer(&both)
+        };
+        assert_eq!(gap(&[both.program.to_bytes()], &[ready]), None);
+        assert!(gap(&[one.program.to_bytes()], &[ready]).is_some());
+    }
+}

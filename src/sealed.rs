@@ -1,0 +1,98 @@
+//! Running from a copy of this program that nobody can write to.
+//!
+//! A process that joins a container is seen there, and its `/proc/PID/exe`
+//! leads to the host's file. A container that executes that link, or opens it
+//! once nobody runs it any more, could write to the file: CVE-2019-5736. So
+//! this process first becomes the same program in a sealed memfd(2).
+#![forbid(unsafe_code)]
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+use nix::unistd::fexecve;
+
+use crate::sys::procfs::Proc;
+
+/// What makes a file what it is for good.
+const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE);
+
+/// Why this process does not run from a sealed copy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program's own file is out of sight.
+    #[error("failed to open this program's own file: is /proc mounted?")]
+    Open(#[source] io::Error),
+    /// The copy was not made.
+    #[error("failed to make a sealed copy of this program (memfd_create)")]
+    Copy(#[source] io::Error),
+    /// It cannot be executed.
+    #[error("failed to execute a sealed copy of this program (is the sysctl vm.memfd_noexec 2?)")]
+    Execute(#[source] Errno),
+}
+
+/// Comes back in a process that runs from a sealed file: this one, if it does
+/// already, or the same command started over in its place.
+///
+/// # Errors
+/// [`Error`]; nothing has changed then.
+pub fn ensure() -> Result<(), Error> {
+    let proc = Proc::open().map_err(Error::Open)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let exe = openat(&proc, "self/exe", flags, Mode::empty());
+    let exe = exe.map_err(|errno| Error::Open(errno.into()))?;
+    // A file of any other kind answers EINVAL.
+    let seals = fcntl(&exe, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+    if seals.is_ok_and(|seals| seals.contains(SEALS)) {
+        return Ok(());
+    }
+    let copy = copy(File::from(exe)).map_err(Error::Copy)?;
+    match execute(&copy) {
+        Ok(never) => match never {},
+        Err(errno) => Err(Error::Execute(errno)),
+    }
+}
+
+fn copy(mut from: File) -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    // Linux 6.3 wants to be told that it is for executing, and older ones
+    // know of no other.
+    let exec = MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    let fd = memfd_create(c"oci-seccomp", flags | exec).or_else(|errno| match errno {
+        Errno::EINVAL => memfd_create(c"oci-seccomp", flags),
+        errno => Err(errno),
+    })?;
+    let mut to = File::from(fd);
+    io::copy(&mut from, &mut to)?;
+    fcntl(&to, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(to)
+}
+
+fn execute(program: &impl AsFd) -> nix::Result<Infallible> {
+    let c_string = |text: std::ffi::OsString| {
+        // The kernel has no argument or variable with a null byte.
+        CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)
+    };
+    let argv: Vec<CString> = std::env::args_os()
+        .map(c_string)
+        .collect::<nix::Result<_>>()?;
+    let envp: Vec<CString> = std::env::vars_os()
+        .map(|(mut variable, value)| {
+            variable.push("=");
+            variable.push(value);
+            c_string(variable)
+        })
+        .collect::<nix::Result<_>>()?;
+    fexecve(program, &argv, &envp)
+}
