@@ -5,6 +5,9 @@
 //! What is in use must be right, or the error names file, field and line.
 #![forbid(unsafe_code)]
 
+mod execution;
+mod hooks;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
@@ -20,6 +23,9 @@ use serde_json::value::RawValue;
 
 use crate::input;
 use crate::json::Object;
+
+pub use execution::{Execution, Rlimit};
+pub use hooks::{HookEntry, HookStage};
 
 /// The longest State that is read, in bytes. Annotations are most of it.
 pub const STATE_LIMIT: u64 = 1 << 20;
@@ -414,5 +420,4 @@ impl From<Option<Vec<String>>> for CapabilitySet {
 }
 
 #[cfg(test)]
-#[path = "bundle_tests.rs"]
 mod tests;
