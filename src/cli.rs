@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,6 +46,20 @@ pub enum Command {
     /// the command cannot be executed, 127 if there is none.
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
+    /// Run a command in a running container, as confined as its init
+    ///
+    /// The command joins the container's namespaces and cgroups, becomes what
+    /// process in config.json describes, with the options below over it, and
+    /// gets the filters that the bundle's linux.seccomp and this program's
+    /// hooks in config.json ask for. None of them has to allow anything for
+    /// this program's sake. Where a filter of init's is stricter than all of
+    /// these, nothing is started.
+    ///
+    /// The status is the command's own, 128 plus the signal that ended it, or
+    /// 125 if nothing was started, 126 if the command cannot be executed, 127
+    /// if there is none.
+    #[command(after_help = EXEC_EXAMPLES, override_usage = EXEC_USAGE)]
+    Exec(Box<ExecArgs>),
     /// Rewrite a bundle so that its workload starts by the init shim
     ///
     /// For a runtime that loads no filter, or not the one that was proven. The
@@ -114,6 +129,19 @@ Examples:
   oci-seccomp init --profile /seccomp.json -- nginx -g 'daemon off;'
   oci-seccomp init --bpf /filter.bpf sh -c 'grep Seccomp /proc/self/status'
   oci-seccomp init --bpf /filter.bpf --flags LOG,SPEC_ALLOW nginx";
+
+const EXEC_USAGE: &str = "\
+oci-seccomp exec [OPTIONS] CONTAINER [--] CMD [ARG]...
+       oci-seccomp exec [OPTIONS] --process FILE CONTAINER
+       oci-seccomp exec [OPTIONS] --pid PID --bundle DIR [--] CMD [ARG]...";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp exec web grep Seccomp /proc/self/status
+  oci-seccomp exec --tty --user 1000:1000 --cwd /srv --env TERM=xterm web sh
+  oci-seccomp exec --runtime runc --root /run/my-runc web -- ls -l
+  oci-seccomp exec --runtime podman --detach --pid-file /run/job.pid web /job
+  oci-seccomp exec --pid 4711 --bundle /run/bundle sh -c 'id; ps'";
 
 const WRAP_EXAMPLES: &str = "\
 Examples:
@@ -253,6 +281,97 @@ pub enum FilterFlag {
     /// No flag
     #[value(name = "none")]
     None,
+}
+
+/// `exec`
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Ask this runtime for the container: runc, crun, youki, podman, or a path;
+    /// without it, each that is installed
+    #[arg(long, value_name = "RUNTIME", conflicts_with = "pid")]
+    pub runtime: Option<PathBuf>,
+    /// The runtime's root directory, as its own --root
+    #[arg(long, value_name = "DIR", conflicts_with = "pid")]
+    pub root: Option<PathBuf>,
+    /// Join the container of this process, and ask no runtime
+    #[arg(long, value_name = "PID", requires = "bundle", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+    /// Its bundle's directory
+    #[arg(long, value_name = "DIR", requires = "pid")]
+    pub bundle: Option<PathBuf>,
+    /// Load this profile, in place of those that config.json asks for
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Load filters of init's, too, that are in no profile
+    #[arg(long)]
+    pub inherit_filters: bool,
+    /// Make a terminal in the container, and connect it to this one
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Run as this user and group, in numbers; without GID, the config's group
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub user: Option<User>,
+    /// Start in this folder of the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Set a variable, over those of the config
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Add a capability to the bounding, permitted and effective set; to use
+    /// it, a user other than root needs it in the config's ambient set
+    #[arg(long, value_name = "CAP", value_parser = capability)]
+    pub cap: Vec<caps::Capability>,
+    /// Become what this file describes, as process does in config.json
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["user", "cwd", "env", "cap"])]
+    pub process: Option<PathBuf>,
+    /// Do not wait for the command
+    #[arg(short, long, conflicts_with = "tty")]
+    pub detach: bool,
+    /// Write the command's pid to this file before it runs
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+    /// The container, and the command with its arguments
+    #[arg(trailing_var_arg = true, value_name = "CONTAINER CMD")]
+    pub words: Vec<OsString>,
+}
+
+/// A user and perhaps a group, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `UID`
+    pub uid: u32,
+    /// `GID`
+    pub gid: Option<u32>,
+}
+
+impl FromStr for User {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id = |id: &str| match id.parse() {
+            // "As it is", to setresuid(2).
+            Ok(u32::MAX) | Err(_) => Err(format!("\"{id}\" is no id: names are not looked up")),
+            Ok(id) => Ok(id),
+        };
+        let (uid, gid) = match text.split_once(':') {
+            Some((uid, gid)) => (uid, Some(id(gid)?)),
+            None => (text, None),
+        };
+        Ok(Self { uid: id(uid)?, gid })
+    }
+}
+
+/// A capability, with or without `CAP_`, in any case.
+fn capability(name: &str) -> Result<caps::Capability, String> {
+    let upper = name.to_uppercase();
+    let full = match upper.starts_with("CAP_") {
+        true => upper,
+        false => format!("CAP_{upper}"),
+    };
+    full.parse().map_err(|_| format!("no capability {name}"))
 }
 
 /// `wrap`
@@ -453,6 +572,21 @@ pub fn parse(argv: impl Iterator<Item = OsString>) -> Result<Command, ExitCode> 
             let _ = error.print();
             Err(ExitCode::from(usage_status(&argv, error.kind())))
         }
+    }
+}
+
+/// The arguments of a hook of ours, by its whole argv; `None` if it is no
+/// `hook` command.
+///
+/// # Errors
+/// It is one, with arguments that are not understood.
+pub fn parse_hook(argv: &[String]) -> Result<Option<HookArgs>, clap::Error> {
+    match argv.get(1).map(String::as_str) {
+        Some("hook") => match Cli::try_parse_from(argv)?.command {
+            Command::Hook(args) => Ok(Some(args)),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
     }
 }
 

@@ -19,6 +19,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::fexecve;
 
+use crate::sys::process;
 use crate::sys::procfs::Proc;
 
 /// What makes a file what it is for good.
@@ -37,13 +38,17 @@ pub enum Error {
     /// The copy was not made.
     #[error("failed to make a sealed copy of this program (memfd_create)")]
     Copy(#[source] io::Error),
+    /// It cannot be hidden.
+    #[error("failed to make this process undumpable")]
+    Hide(#[source] Errno),
     /// It cannot be executed.
     #[error("failed to execute a sealed copy of this program (is the sysctl vm.memfd_noexec 2?)")]
     Execute(#[source] Errno),
 }
 
-/// Comes back in a process that runs from a sealed file: this one, if it does
-/// already, or the same command started over in its place.
+/// Comes back in a process that runs from a sealed file, and whose memory and
+/// links in `/proc` are hidden (not dumpable): this one, if it does already, or
+/// the same command started over in its place.
 ///
 /// # Errors
 /// [`Error`]; nothing has changed then.
@@ -55,7 +60,7 @@ pub fn ensure() -> Result<(), Error> {
     // A file of any other kind answers EINVAL.
     let seals = fcntl(&exe, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
     if seals.is_ok_and(|seals| seals.contains(SEALS)) {
-        return Ok(());
+        return process::hide().map_err(Error::Hide);
     }
     let copy = copy(File::from(exe)).map_err(Error::Copy)?;
     match execute(&copy) {

@@ -1,7 +1,7 @@
 //! `oci-seccomp hook`: arms a container's init.
 #![forbid(unsafe_code)]
 
-mod wanted;
+pub mod wanted;
 
 use std::io;
 use std::process::ExitCode;

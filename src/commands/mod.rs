@@ -3,6 +3,7 @@
 
 mod compile;
 mod dry_run;
+mod exec;
 mod features;
 mod folder;
 mod hook;
@@ -52,6 +53,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Init(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(125))?;
             match init::run(args)? {}
+        }
+        Command::Exec(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(125))?;
+            exec::run(*args)
         }
         Command::Wrap(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;

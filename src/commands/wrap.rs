@@ -19,7 +19,7 @@ use crate::cli::WrapArgs;
 
 const CONFIG: &str = "config.json";
 /// In the folder: the file as it was, the very same.
-const ORIGINAL: &str = "original.json";
+pub const ORIGINAL: &str = "original.json";
 /// In the folder: what it was replaced by, to see whether it still is that.
 const REPLACED: &str = "wrapped.json";
 

@@ -48,7 +48,7 @@ use crate::cgroup;
 use crate::sys::process::PidFd;
 
 pub use parent::{Joined, join};
-pub use stack::{Gap, gap};
+pub use stack::{Gap, Why, gaps};
 
 /// What to start, and where.
 #[derive(Clone, Copy, Debug)]

@@ -46,13 +46,13 @@ impl fmt::Display for Gap {
     }
 }
 
-/// The first of init's filters, as read from the kernel, that no layer is
-/// known to be as strict as. Another errno is no less strict.
+/// Those of init's filters, as read from the kernel, that no layer is known to
+/// be as strict as. Another errno is no less strict.
 ///
 /// Several layers that are so only together are not looked for.
 #[must_use]
-pub fn gap(init: &[Vec<u8>], layers: &[Layer<'_>]) -> Option<Gap> {
-    init.iter().enumerate().find_map(|(index, filter)| {
+pub fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>]) -> Vec<Gap> {
+    let gap = |(index, filter): (usize, &Vec<u8>)| {
         let mut why = Why::Nothing;
         for layer in layers {
             match shortfall(layer, filter) {
@@ -62,7 +62,8 @@ pub fn gap(init: &[Vec<u8>], layers: &[Layer<'_>]) -> Option<Gap> {
             }
         }
         Some(Gap { index, why })
-    })
+    };
+    init.iter().enumerate().filter_map(gap).collect()
 }
 
 /// In what a layer falls short of a filter.
@@ -120,8 +121,11 @@ mod tests {
     fn what_a_layer_denies_too_is_no_gap() {
         let (both, one) = (filter(&["mkdir", "rmdir"]), filter(&["rmdir"]));
         let init = [both.program.to_bytes(), one.program.to_bytes()];
-        assert_eq!(gap(&init, &[layer(&both)]), None);
-        let found = gap(&init, &[layer(&one)]).unwrap();
+        assert_eq!(gaps(&init, &[layer(&both)]), []);
+        let found = &gaps(&init, &[layer(&one)])[..];
+        let [found] = found else {
+            panic!("{found:?}");
+        };
         assert_eq!(found.index, 0);
         let said = found.to_string();
         assert!(said.contains("x86_64 mkdir(") && said.contains("by the profile ALLOW"), "{said}");
@@ -132,15 +136,15 @@ mod tests {
         let filter = filter(&["mkdir", "rmdir", "chmod"]);
         let section = &filter.profile.section;
         let plain = crate::plain::compile(section, &filter.translation, None).unwrap();
-        assert_eq!(gap(&[plain.to_bytes()], &[layer(&filter)]), None);
+        assert_eq!(gaps(&[plain.to_bytes()], &[layer(&filter)]), []);
     }
 
     #[test]
     fn without_layers_every_filter_is_a_gap() {
         let filter = filter(&["mkdir"]);
         let init = [filter.program.to_bytes()];
-        assert_eq!(gap(&init, &[]).unwrap().why, Why::Nothing);
-        assert_eq!(gap(&[], &[]), None);
+        assert_eq!(gaps(&init, &[])[0].why, Why::Nothing);
+        assert_eq!(gaps(&[], &[]), []);
     }
 
     #[test]
@@ -150,7 +154,7 @@ mod tests {
             policy: None,
             ..layer(&both)
         };
-        assert_eq!(gap(&[both.program.to_bytes()], &[ready]), None);
-        assert!(gap(&[one.program.to_bytes()], &[ready]).is_some());
+        assert_eq!(gaps(&[both.program.to_bytes()], &[ready]), []);
+        assert_eq!(gaps(&[one.program.to_bytes()], &[ready]).len(), 1);
     }
 }

@@ -1,0 +1,250 @@
+//! `oci-seccomp exec`: a second process in a running container.
+#![forbid(unsafe_code)]
+
+mod declared;
+mod described;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use log::{debug, warn};
+use nix::unistd::Pid;
+use oci_seccomp::arm::Layer;
+use oci_seccomp::bpf::Program;
+use oci_seccomp::bundle::Config;
+use oci_seccomp::command::OURS;
+use oci_seccomp::inspect::{self, Stack};
+use oci_seccomp::join::{self, Joined, Request, gaps};
+use oci_seccomp::listener::Handover;
+use oci_seccomp::policy::{Action, Flags};
+use oci_seccomp::relay::{Signals, relay};
+use oci_seccomp::runtime::{self, Container, Engine};
+use oci_seccomp::sealed;
+
+use self::declared::declared;
+use self::described::described;
+use super::Failure;
+use super::hook::wanted::Wanted;
+use crate::cli::ExecArgs;
+
+/// How long init may take to stop for its filters to be read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs the command; the status is its own.
+///
+/// # Errors
+/// [`Failure`]: nothing was started, or the one that was is gone.
+pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
+    let ours = || Failure::with_status(OURS);
+    // First: from here on nothing of the host's file can be reached.
+    sealed::ensure().map_err(anyhow::Error::from).map_err(ours())?;
+    let (id, argv) = words(&args).map_err(ours())?;
+    let container = find(&args, id.as_deref()).map_err(ours())?;
+    let about = format!("container {}", container.state.id);
+    let joined = start(&args, argv, &container).map_err(|failure| Failure {
+        error: failure.error.context(about.clone()),
+        ..failure
+    })?;
+    let status = attend(&args, joined).context(about).map_err(ours())?;
+    Ok(ExitCode::from(status))
+}
+
+/// The container's id, if one is named, and the command.
+fn words(args: &ExecArgs) -> anyhow::Result<(Option<String>, Vec<String>)> {
+    let words = args.words.iter().map(|word| {
+        let word = word.to_str().map(str::to_owned);
+        word.context("an argument is not UTF-8, which config.json could not hold either")
+    });
+    let mut words: Vec<String> = words.collect::<anyhow::Result<_>>()?;
+    if args.pid.is_some() {
+        return Ok((None, words));
+    }
+    ensure!(!words.is_empty(), "name a container, or --pid and --bundle");
+    let id = words.remove(0);
+    if words.first().is_some_and(|word| word == "--") {
+        words.remove(0);
+    }
+    Ok((Some(id), words))
+}
+
+fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
+    let found = match (args.pid, &args.bundle, id) {
+        (Some(pid), Some(bundle), _) => runtime::by_pid(Pid::from_raw(pid), bundle),
+        (_, _, Some(id)) => {
+            let engine = match &args.runtime {
+                None => Engine::Any,
+                Some(name) if name == Path::new("podman") => Engine::Podman,
+                Some(name) => Engine::Oci(name.clone()),
+            };
+            runtime::find(&engine, args.root.as_deref(), id)
+        }
+        _ => bail!("name a container, or --pid and --bundle"),
+    };
+    Ok(found?)
+}
+
+/// Starts the command, up to its first instruction.
+fn start(args: &ExecArgs, argv: Vec<String>, container: &Container) -> Result<Joined, Failure> {
+    let prepare = || -> anyhow::Result<_> {
+        let config = config(&container.state.bundle)?;
+        let execution = described(args, argv, &config)?;
+        let filters = declared(args, container, &config)?;
+        let agents = agents(&filters, container)?;
+        Ok((execution, filters, agents))
+    };
+    let (execution, filters, agents) = prepare().map_err(Failure::with_status(OURS))?;
+    let mut layers: Vec<Layer<'_>> = Vec::new();
+    for (filter, agent) in filters.iter().zip(&agents) {
+        let layer = filter.layer(agent.as_ref());
+        // The hook's and the runtime's may be the same.
+        if !layers.iter().any(|l| l.program == layer.program) {
+            layers.push(layer);
+        }
+    }
+    let more = beside(args, container, &layers).map_err(Failure::with_status(OURS))?;
+    let inherited = more.iter().map(|(name, program)| Layer {
+        name,
+        program,
+        // How init's was loaded cannot be read. Without SPEC_ALLOW the kernel
+        // is no less strict.
+        flags: Flags::default(),
+        policy: None,
+        listener: None,
+    });
+    layers.extend(inherited);
+    let request = Request {
+        init: &container.init,
+        execution: &execution,
+        layers: &layers,
+        terminal: args.tty,
+    };
+    join::join(&request).map_err(|error| Failure {
+        status: error.status(),
+        error: error.into(),
+    })
+}
+
+/// The bundle's config; of a wrapped bundle, as it was before.
+fn config(bundle: &Path) -> anyhow::Result<Config> {
+    let original = bundle
+        .join(oci_seccomp::wrap::DIRECTORY)
+        .join(super::wrap::ORIGINAL);
+    let wrapped = original
+        .try_exists()
+        .with_context(|| format!("cannot look for {}", original.display()))?;
+    let config = match wrapped {
+        true => Config::read(&original),
+        false => Config::load(bundle),
+    };
+    config.context("cannot read the bundle")
+}
+
+/// The agents that each filter's NOTIFY rules ask, connected.
+fn agents(filters: &[Wanted], container: &Container) -> anyhow::Result<Vec<Option<Handover>>> {
+    let several = filters.iter().filter_map(Wanted::listener).count() > 1;
+    ensure!(
+        !several,
+        "two profiles have rules with SCMP_ACT_NOTIFY, and the kernel allows a process one \
+         listener"
+    );
+    let state = &container.state;
+    let init = state.pid.context("the container has no init")?;
+    let connect = |filter: &Wanted| {
+        let listener = filter.listener();
+        let agent = listener.map(|to| Handover::connect(to, state, init, "running"));
+        Ok(agent.transpose()?)
+    };
+    filters.iter().map(connect).collect()
+}
+
+/// Holds the filters against those that init has; those to be loaded as well
+/// come back.
+fn beside(
+    args: &ExecArgs,
+    container: &Container,
+    layers: &[Layer<'_>],
+) -> anyhow::Result<Vec<(String, Program)>> {
+    let programs = match inspect::filters_of(&container.init, PATIENCE) {
+        Ok(Stack { programs, .. }) => programs,
+        Err(unreadable) => {
+            let count = unreadable.count().context(
+                "cannot tell how many filters the container's init has, nor read them",
+            )?;
+            debug!("init's filters cannot be read, and are counted: {unreadable}");
+            ensure!(
+                count <= layers.len(),
+                "the container's init has {count} filters, which may not be read here ({unreadable}), \
+                 and {} are declared: the new process would be less confined; give --profile",
+                layers.len()
+            );
+            return Ok(Vec::new());
+        }
+    };
+    if programs.is_empty() && layers.is_empty() {
+        warn!(
+            "container {}: no seccomp section, and no filter on its init: nor has this process",
+            container.state.id
+        );
+    }
+    let gaps = gaps(&programs, layers);
+    if let (Some(gap), false) = (gaps.first(), args.inherit_filters) {
+        bail!(
+            "{gap}: the new process would be less confined; give --profile, or --inherit-filters \
+             to load it too"
+        );
+    }
+    let inherit = |gap: &join::Gap| {
+        let name = format!("filter {} of the container's init", gap.index);
+        let bytes = programs.get(gap.index).map_or(&[][..], Vec::as_slice);
+        let program = Program::from_bytes(bytes).with_context(|| name.clone())?;
+        let asks = |ret: &u32| Action::from_ret(*ret) == Action::Notify;
+        ensure!(
+            !program.returns().any(|ret| asks(&ret)),
+            "{name} has a listener, which the new process cannot share: give --profile"
+        );
+        Ok((name, program))
+    };
+    gaps.iter().map(inherit).collect()
+}
+
+/// Lets the command run, and stands in front of it until its end.
+fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
+    let pid = joined.pid();
+    if let Some(path) = &args.pid_file {
+        write_pid(path, pid)?;
+    }
+    if args.detach {
+        joined.release()?;
+        return Ok(0);
+    }
+    // Until here a signal ends this process, and with it the command.
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let terminal = joined.take_terminal();
+    joined.release()?;
+    let status = relay(pid, joined.pidfd(), signals, terminal);
+    status.with_context(|| format!("cannot attend to process {pid}, which may still run"))
+}
+
+/// Writes a file that is there with the whole number or not at all.
+fn write_pid(path: &Path, pid: Pid) -> anyhow::Result<()> {
+    let failed = || format!("cannot write the pid file {}", path.display());
+    let name = path.file_name().with_context(failed)?;
+    let mut hidden = b".".to_vec();
+    hidden.extend([name.as_bytes(), format!(".{pid}").as_bytes()].concat());
+    let new = path.with_file_name(std::ffi::OsStr::from_bytes(&hidden));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create_new(&new)?;
+        file.write_all(pid.to_string().as_bytes())?;
+        fs::rename(&new, path)
+    };
+    write().map_err(|error| {
+        // If it is there, it is ours.
+        let _ = fs::remove_file(&new);
+        anyhow!(error).context(failed())
+    })
+}
