@@ -11,7 +11,7 @@ mod listing;
 
 use sha2::{Digest, Sha256};
 
-use crate::policy::Call;
+use crate::policy::{Action, Call};
 
 /// The most instructions the kernel takes in one program (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
@@ -233,6 +233,17 @@ impl Program {
     #[must_use]
     pub fn instructions(&self) -> &[Insn] {
         &self.0
+    }
+
+    /// Whether it may answer NOTIFY, which takes a listener: as far as its
+    /// instructions tell, without regard to which are reached.
+    #[must_use]
+    pub fn may_notify(&self) -> bool {
+        self.0.iter().any(|insn| match insn.code {
+            op::RET_A => true,
+            op::RET_K => Action::from_ret(insn.k) == Action::Notify,
+            _ => false,
+        })
     }
 
     /// What the kernel would get from the program for a call: the raw return

@@ -21,7 +21,7 @@ use oci_seccomp::command::OURS;
 use oci_seccomp::inspect::{self, Stack};
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
-use oci_seccomp::policy::{Action, Flags};
+use oci_seccomp::policy::Flags;
 use oci_seccomp::relay::{Signals, relay};
 use oci_seccomp::runtime::{self, Container, Engine};
 use oci_seccomp::sealed;
@@ -202,9 +202,8 @@ fn beside(
         let name = format!("filter {} of the container's init", gap.index);
         let bytes = programs.get(gap.index).map_or(&[][..], Vec::as_slice);
         let program = Program::from_bytes(bytes).with_context(|| name.clone())?;
-        let asks = |ret: &u32| Action::from_ret(*ret) == Action::Notify;
         ensure!(
-            !program.returns().any(|ret| asks(&ret)),
+            !program.may_notify(),
             "{name} has a listener, which the new process cannot share: give --profile"
         );
         Ok((name, program))

@@ -48,7 +48,7 @@ fn hooks(config: &Config) -> anyhow::Result<Vec<HookArgs>> {
             continue;
         }
         let parsed = parse_hook(&hook.args);
-        let args = parsed.with_context(|| format!("cannot understand the {stage} hook"))?;
+        let args = parsed.with_context(|| format!("cannot understand the {} hook", stage.key()))?;
         found.extend(args.filter(|a| !a.dry_run && a.stage != Some(Stage::Precreate)));
     }
     Ok(found)
