@@ -22,6 +22,7 @@ pub mod profile;
 pub mod profile_dir;
 pub mod prove;
 pub mod report;
+pub mod runtime;
 pub mod splice;
 pub mod sys;
 pub mod syscalls;
