@@ -25,6 +25,7 @@ pub mod profile_dir;
 pub mod prove;
 pub mod report;
 pub mod sealed;
+pub mod runtime;
 pub mod splice;
 pub mod sys;
 pub mod syscalls;
