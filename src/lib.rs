@@ -11,6 +11,7 @@ pub mod features;
 pub mod filter;
 pub mod identity;
 pub mod input;
+pub mod inspect;
 mod json;
 pub mod listener;
 pub mod load;

@@ -76,6 +76,45 @@ impl Proc {
         }
     }
 
+    /// Whether the numbers in this proc(5) are those that this process knows
+    /// others by: it then has one number there, and no second one in a pid
+    /// namespace further in.
+    ///
+    /// # Errors
+    /// ENODATA from a kernel that does not say (before 4.1).
+    pub fn is_of_this_namespace(&self) -> io::Result<bool> {
+        let status = self.read("self/status")?;
+        match field(&status, "NSpid") {
+            Some(numbers) => Ok(numbers.split_whitespace().count() == 1),
+            None => Err(io::Error::from_raw_os_error(libc::ENODATA)),
+        }
+    }
+
+    /// The threads of the process with this number, in ascending order.
+    ///
+    /// # Errors
+    /// ENOENT where there is none.
+    pub fn threads(&self, process: Pid) -> io::Result<Vec<Pid>> {
+        let path = format!("/proc/self/fd/{}/{process}/task", self.0.as_raw_fd());
+        let mut threads = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
+            threads.extend(number.map(Pid::from_raw));
+        }
+        threads.sort_unstable();
+        Ok(threads)
+    }
+
+    /// Whether one of its threads still has to end: not, where it is a zombie
+    /// that waits for the others.
+    ///
+    /// # Errors
+    /// ENOENT where the process has no such thread.
+    pub fn thread_runs(&self, process: Pid, thread: Pid) -> io::Result<bool> {
+        let status = self.read(&format!("{process}/task/{thread}/status"))?;
+        Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
+    }
+
     fn status(&self, process: &PidFd) -> io::Result<String> {
         self.read(&format!("{}/status", self.pid(process)?))
     }
@@ -121,6 +160,10 @@ mod tests {
         let proc = Proc::open()?;
         assert!(proc.status(&this)?.contains("oci_seccomp"));
         assert_eq!(proc.tracer(&this), None);
+        assert!(proc.is_of_this_namespace()?);
+        let (process, thread) = (nix::unistd::getpid(), nix::unistd::gettid());
+        assert!(proc.threads(process)?.contains(&thread));
+        assert!(proc.thread_runs(process, thread)?);
         Ok(())
     }
 }

@@ -15,7 +15,15 @@ use nix::unistd::Pid;
 // linux/ptrace.h; not in libc for every C library.
 const PTRACE_EVENT_STOP: c_int = 128;
 const PTRACE_SECCOMP_GET_FILTER: c_uint = 0x420c;
+const PTRACE_SECCOMP_GET_METADATA: c_uint = 0x420d;
 const PTRACE_O_SUSPEND_SECCOMP: c_int = 1 << 21;
+
+/// `struct seccomp_metadata` (linux/ptrace.h).
+#[repr(C)]
+struct Metadata {
+    filter_off: u64,
+    flags: u64,
+}
 
 /// What every seized process gets. EXITKILL: it does not outlive its tracer.
 /// TRACEEXIT: where another thread execs, the leader (the one that is traced)
@@ -83,8 +91,21 @@ impl Tracee {
     /// # Errors
     /// EPERM: not permitted, or traced already; ESRCH.
     pub fn seize(pid: Pid) -> nix::Result<Self> {
+        Self::seize_with(pid, OPTIONS)
+    }
+
+    /// Seizes a thread to look at it: it goes on by itself when this process
+    /// ends, and makes no stops but for signals and [`Tracee::interrupt`].
+    ///
+    /// # Errors
+    /// As for [`Tracee::seize`].
+    pub fn observe(thread: Pid) -> nix::Result<Self> {
+        Self::seize_with(thread, 0)
+    }
+
+    fn seize_with(pid: Pid, options: c_int) -> nix::Result<Self> {
         let tracee = Self(pid);
-        let options = OPTIONS as usize as *mut c_void;
+        let options = options as usize as *mut c_void;
         // SAFETY: PTRACE_SEIZE reads no memory, its data is the options.
         unsafe { tracee.request(libc::PTRACE_SEIZE, 0, options) }?;
         Ok(tracee)
@@ -119,6 +140,16 @@ impl Tracee {
     pub fn listen(&self) -> nix::Result<()> {
         // SAFETY: PTRACE_LISTEN touches no memory.
         unwatched(unsafe { self.request(libc::PTRACE_LISTEN, 0, std::ptr::null_mut()) })
+    }
+
+    /// Ends the tracing from a stop: it goes on, with a signal if not 0, or
+    /// stays in its group stop.
+    ///
+    /// # Errors
+    /// As for [`Tracee::resume`].
+    pub fn detach(self, signal: c_int) -> nix::Result<()> {
+        // SAFETY: PTRACE_DETACH touches no memory, its data is a number.
+        unwatched(unsafe { self.request(libc::PTRACE_DETACH, 0, signal as usize as *mut c_void) })
     }
 
     /// Waits for the next stop.
@@ -245,6 +276,24 @@ impl Tracee {
         let len = self.filter_request(index, bytes.as_mut_ptr().cast())?;
         bytes.truncate(usize::try_from(len).unwrap_or(0) * 8);
         Ok(bytes)
+    }
+
+    /// The flags with which the filter with this index was loaded, as far as
+    /// the kernel remembers them: `SECCOMP_FILTER_FLAG_LOG` or 0
+    /// (PTRACE_SECCOMP_GET_METADATA, Linux 4.16).
+    ///
+    /// # Errors
+    /// As for [`Tracee::filter`]; EIO from an older kernel.
+    pub fn filter_flags(&self, index: usize) -> nix::Result<u64> {
+        let mut metadata = Metadata {
+            filter_off: index as u64,
+            flags: 0,
+        };
+        let (size, data) = (size_of_val(&metadata), (&raw mut metadata).cast());
+        // SAFETY: the kernel reads and writes at most the `size` bytes it is
+        // told of.
+        unsafe { self.request(PTRACE_SECCOMP_GET_METADATA, size, data) }?;
+        Ok(metadata.flags)
     }
 
     /// `data` is null or has room for the longest program.
