@@ -105,6 +105,46 @@ impl Proc {
         }
     }
 
+    /// Whether the numbers in this proc(5) are those that this process knows
+    /// others by: it then has one number there, and no second one in a pid
+    /// namespace further in.
+    ///
+    /// # Errors
+    /// ENODATA from a kernel that does not say (before 4.1).
+    pub fn is_of_this_namespace(&self) -> io::Result<bool> {
+        let number = self.own_number()?.to_string();
+        let status = text(read(&self.0, &format!("{number}/status"))?);
+        match field(&status, "NSpid") {
+            Some(numbers) => Ok(numbers.split_whitespace().count() == 1),
+            None => Err(io::Error::from_raw_os_error(libc::ENODATA)),
+        }
+    }
+
+    /// The threads of the process with this number, in ascending order.
+    ///
+    /// # Errors
+    /// ENOENT where there is none.
+    pub fn threads(&self, process: Pid) -> io::Result<Vec<Pid>> {
+        let path = format!("/proc/self/fd/{}/{process}/task", self.0.as_raw_fd());
+        let mut threads = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
+            threads.extend(number.map(Pid::from_raw));
+        }
+        threads.sort_unstable();
+        Ok(threads)
+    }
+
+    /// Whether one of its threads still has to end: not, where it is a zombie
+    /// that waits for the others.
+    ///
+    /// # Errors
+    /// ENOENT where the process has no such thread.
+    pub fn thread_runs(&self, process: Pid, thread: Pid) -> io::Result<bool> {
+        let status = text(read(&self.0, &format!("{process}/task/{thread}/status"))?);
+        Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
+    }
+
     /// The number of this process here, which getpid(2) does not know where
     /// the pid namespace is another.
     fn own_number(&self) -> io::Result<u32> {
@@ -116,8 +156,7 @@ impl Proc {
 
     fn status(&self, process: &PidFd) -> io::Result<String> {
         let status = read(self.folder(process)?, "status")?;
-        // A process may have given itself a name that is no UTF-8.
-        Ok(String::from_utf8_lossy(&status).into_owned())
+        Ok(text(status))
     }
 
     /// `/proc/PID`. It is this process's for good: when that is gone, nothing
@@ -164,6 +203,11 @@ impl AsFd for Proc {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// As text. A process may have given itself a name that is no UTF-8.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The value of a `Key:\tvalue` line.
@@ -234,6 +278,16 @@ mod tests {
         assert_eq!(errno("../etc/passwd"), Some(libc::EXDEV));
         assert_eq!(errno("/proc/version"), Some(libc::EXDEV));
         assert!(read(&proc, "version").is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn knows_threads_and_whose_numbers_these_are() -> Result<(), Box<dyn std::error::Error>> {
+        let proc = Proc::open()?;
+        assert!(proc.is_of_this_namespace()?);
+        let (process, thread) = (nix::unistd::getpid(), nix::unistd::gettid());
+        assert!(proc.threads(process)?.contains(&thread));
+        assert!(proc.thread_runs(process, thread)?);
         Ok(())
     }
 }
