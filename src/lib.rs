@@ -6,6 +6,7 @@ pub mod arm;
 pub mod bpf;
 pub mod bundle;
 pub mod cases;
+pub mod cgroup;
 pub mod compile;
 pub mod features;
 pub mod filter;
