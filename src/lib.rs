@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod bundle;
 pub mod cases;
 pub mod command;
+pub mod cgroup;
 pub mod compile;
 pub mod features;
 pub mod filter;
