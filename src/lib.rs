@@ -5,6 +5,7 @@
 pub mod arm;
 pub mod bpf;
 pub mod bundle;
+pub mod cache;
 pub mod cases;
 pub mod command;
 pub mod cgroup;
@@ -19,6 +20,7 @@ pub mod inspect;
 mod json;
 pub mod listener;
 pub mod load;
+pub mod loadable;
 pub mod plain;
 pub mod plan;
 pub mod policy;

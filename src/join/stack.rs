@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::arm::Layer;
+use crate::arm::{Layer, Meaning};
 use crate::bpf::Program;
 use crate::prove::{self, Witness};
 
@@ -71,7 +71,7 @@ fn shortfall(layer: &Layer<'_>, filter: &[u8]) -> Option<Why> {
     if layer.program.to_bytes() == filter {
         return None;
     }
-    let Some(policy) = layer.policy else {
+    let Some(policy) = layer.policy.and_then(Meaning::policy) else {
         return Some(Why::Unknown("a ready program is held against none but itself"));
     };
     let Ok(program) = Program::from_bytes(filter) else {
