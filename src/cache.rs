@@ -158,9 +158,14 @@ impl Cache {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let file = openat(&self.0, new.as_str(), flags | OFlag::O_CLOEXEC, mode)?;
         let mut file = File::from(file);
-        let written = file
-            .write_all(&bytes)
-            .and_then(|()| Ok(renameat(&self.0, new.as_str(), &self.0, key.file_name().as_str())?));
+        let written = file.write_all(&bytes).and_then(|()| {
+            Ok(renameat(
+                &self.0,
+                new.as_str(),
+                &self.0,
+                key.file_name().as_str(),
+            )?)
+        });
         if let Err(error) = written {
             self.remove(&new);
             return Err(error);
@@ -196,7 +201,10 @@ impl Cache {
     pub fn clear(&self) -> io::Result<usize> {
         let files = self.files()?;
         files.iter().for_each(|(name, _)| self.remove(name));
-        Ok(files.iter().filter(|(name, _)| !name.starts_with('.')).count())
+        Ok(files
+            .iter()
+            .filter(|(name, _)| !name.starts_with('.'))
+            .count())
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {

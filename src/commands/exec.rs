@@ -42,7 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let ours = || Failure::with_status(OURS);
     // First: from here on nothing of the host's file can be reached.
-    sealed::ensure().map_err(anyhow::Error::from).map_err(ours())?;
+    sealed::ensure()
+        .map_err(anyhow::Error::from)
+        .map_err(ours())?;
     let (id, argv) = words(&args).map_err(ours())?;
     let container = find(&args, id.as_deref()).map_err(ours())?;
     let about = format!("container {}", container.state.id);
@@ -172,9 +174,8 @@ fn beside(
     let programs: Vec<Vec<u8>> = match inspect::filters_of(&container.init, PATIENCE) {
         Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
         Err(unreadable) => {
-            let count = inspect::count_of(&container.init).context(
-                "cannot tell how many filters the container's init has, nor read them",
-            )?;
+            let count = inspect::count_of(&container.init)
+                .context("cannot tell how many filters the container's init has, nor read them")?;
             debug!("init's filters cannot be read, and are counted: {unreadable}");
             ensure!(
                 count <= layers.len(),

@@ -72,7 +72,9 @@ fn shortfall(layer: &Layer<'_>, filter: &[u8]) -> Option<Why> {
         return None;
     }
     let Some(policy) = layer.policy.and_then(Meaning::policy) else {
-        return Some(Why::Unknown("a ready program is held against none but itself"));
+        return Some(Why::Unknown(
+            "a ready program is held against none but itself",
+        ));
     };
     let Ok(program) = Program::from_bytes(filter) else {
         return Some(Why::Unknown("it is no program of seccomp's"));
@@ -128,7 +130,10 @@ mod tests {
         };
         assert_eq!(found.index, 0);
         let said = found.to_string();
-        assert!(said.contains("x86_64 mkdir(") && said.contains("by the profile ALLOW"), "{said}");
+        assert!(
+            said.contains("x86_64 mkdir(") && said.contains("by the profile ALLOW"),
+            "{said}"
+        );
     }
 
     #[test]

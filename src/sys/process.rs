@@ -244,13 +244,8 @@ pub fn hide() -> nix::Result<()> {
 pub fn leave_session_keyring() -> nix::Result<()> {
     let no_name = std::ptr::null::<libc::c_char>();
     // SAFETY: a null name is what keyctl(2) defines as "an anonymous keyring".
-    let joined = unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            libc::KEYCTL_JOIN_SESSION_KEYRING,
-            no_name,
-        )
-    };
+    let joined =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, no_name) };
     match Errno::result(joined) {
         Ok(_) | Err(Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno),
