@@ -28,8 +28,8 @@ use oci_seccomp::sealed;
 
 use self::declared::declared;
 use self::described::described;
-use super::Failure;
 use super::hook::wanted::Wanted;
+use super::{Failure, source};
 use crate::cli::ExecArgs;
 
 /// How long init may take to stop for its filters to be read.
@@ -192,7 +192,7 @@ fn beside(
             container.state.id
         );
     }
-    let gaps = gaps(&programs, layers);
+    let gaps = gaps(&programs, layers, source::cache(&args.cache).as_ref());
     if let (Some(gap), false) = (gaps.first(), args.inherit_filters) {
         bail!(
             "{gap}: the new process would be less confined; give --profile, or --inherit-filters \
