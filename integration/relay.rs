@@ -68,6 +68,7 @@ fn tests() -> Vec<Trial> {
         the_end_of_input_waits_for_canonical_mode
         an_end_of_input_does_not_end_the_output
         what_is_left_behind_with_the_terminal_is_not_waited_for
+        a_stuck_output_after_the_end_is_left_by_a_signal
         a_terminal_that_the_command_closed_can_be_opened_again
         it_sleeps_while_nothing_happens
         an_output_that_is_gone_hangs_the_commands_terminal_up
@@ -546,15 +547,44 @@ fn an_end_of_input_does_not_end_the_output() {
 }
 
 fn what_is_left_behind_with_the_terminal_is_not_waited_for() {
-    let holder = "setsid sh -c 'trap \"\" HUP; echo pid=$$.; exec sleep 1000' & sleep 0.3; exit 6";
-    let babbler = "setsid sh -c 'trap \"\" HUP; echo pid=$$.; exec yes' & sleep 0.3; exit 6";
-    for script in [holder, babbler] {
-        let mut session = Session::relayed(script);
+    for left in ["sleep 1000", "yes"] {
+        let left = format!("trap \"\" HUP; echo pid=$$.; read line; exec {left}");
+        let script = format!("setsid sh -c '{left}' <&1 & read line; exit 6");
+        let mut session = Session::relayed(&script);
         let left = session.number("pid");
+        session.send(b"\r\r");
         assert_eq!(session.status(), 6);
         // It may have ended by the hang-up.
         let _ = kill(Pid::from_raw(left), Signal::SIGKILL);
     }
+}
+
+fn a_stuck_output_after_the_end_is_left_by_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let marker = dir.path().join("marker");
+    // As much as the pipe and the terminal hold together.
+    let script = format!(
+        "stty raw; head -c 70000 /dev/zero; : >{}; exit 4",
+        marker.display()
+    );
+    let mut relay = Command::new(std::env::current_exe().unwrap())
+        .args(["--relay", "tty", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(process::within(LIMIT, || marker.exists()));
+    let pid = relay.id();
+    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    assert!(process::within(LIMIT, || children().unwrap().is_empty()));
+    assert!(relay.try_wait().unwrap().is_none());
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
+    let mut status = None;
+    process::within(LIMIT, || {
+        status = relay.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|s| s.code()), Some(4));
 }
 
 fn a_terminal_that_the_command_closed_can_be_opened_again() {

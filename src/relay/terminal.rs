@@ -315,3 +315,29 @@ fn later(moved: nix::Result<usize>) -> nix::Result<()> {
         Err(errno) => Err(errno),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, pipe};
+    use std::thread;
+
+    #[test]
+    fn what_is_left_behind_and_goes_on_writing_is_not_shown_for_ever() {
+        let pty = tty::open_pty().unwrap();
+        let (nothing, _open) = pipe().unwrap();
+        let (mut shown, output) = pipe().unwrap();
+        let terminal = Terminal::new(pty.master, nothing.as_fd(), output.as_fd()).unwrap();
+        // Until the drained terminal is closed.
+        let babbler = thread::spawn(move || while write(&pty.slave, &[b'x'; 512]).is_ok() {});
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            shown.read_to_end(&mut bytes).map(|_| bytes.len())
+        });
+        let signals = Signals::catch().unwrap();
+        terminal.drain(&signals);
+        drop(output);
+        assert!(reader.join().unwrap().unwrap() <= LEFTOVER + BUFFER);
+        babbler.join().unwrap();
+    }
+}
