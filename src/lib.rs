@@ -28,6 +28,7 @@ pub mod precreate;
 pub mod profile;
 pub mod profile_dir;
 pub mod prove;
+pub mod relay;
 pub mod report;
 pub mod sealed;
 pub mod runtime;
