@@ -25,6 +25,7 @@ pub use raw::RawTerminal;
 pub use signals::Signals;
 
 use crate::sys::process::{PidFd, reap};
+use crate::sys::tty;
 use poll::Watch;
 use terminal::Terminal;
 
@@ -46,6 +47,15 @@ pub enum Error {
     Wait(#[source] Errno),
 }
 
+/// Gives a new terminal the size of the one on standard input, if there is one:
+/// before the command can ask.
+pub fn match_window(terminal: impl AsFd) {
+    if let Ok(size) = tty::window_size(stdin()) {
+        // Without a size it is as good.
+        let _ = tty::set_window_size(terminal, &size);
+    }
+}
+
 /// Stands in front of `child` until it ends, and gives its exit status, or
 /// 128+n if signal n ended it. It is reaped then; other children are not
 /// touched, and a stop is no end.
@@ -57,8 +67,8 @@ pub enum Error {
 /// to it and from it to standard output:
 ///
 /// - If standard input is a terminal, it is raw meanwhile ([`RawTerminal`]).
-///   The window has the size of ours, also when that changes. (To have it
-///   from the start, set it before the child runs; [`tty`](crate::sys::tty).)
+///   The window has the size of ours, also when that changes. ([`match_window`] before the child
+///   runs gives it from the start.)
 /// - SIGTSTP puts our terminal back and stops us, not the child; SIGCONT
 ///   makes it raw again.
 /// - If standard input is no terminal, its end is told by the terminal's VEOF

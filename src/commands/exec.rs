@@ -22,7 +22,7 @@ use oci_seccomp::inspect;
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
-use oci_seccomp::relay::{Signals, relay};
+use oci_seccomp::relay::{Signals, match_window, relay};
 use oci_seccomp::runtime::{self, Container, Engine};
 use oci_seccomp::sealed;
 
@@ -225,6 +225,9 @@ fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
     // Until here a signal ends this process, and with it the command.
     let signals = Signals::catch().context("cannot catch signals")?;
     let terminal = joined.take_terminal();
+    if let Some(master) = &terminal {
+        match_window(master);
+    }
     joined.release()?;
     let status = relay(pid, joined.pidfd(), signals, terminal);
     status.with_context(|| format!("cannot attend to process {pid}, which may still run"))
