@@ -287,7 +287,7 @@ pub enum FilterFlag {
 }
 
 /// `exec`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ExecArgs {
     /// Ask this runtime for the container: runc, crun, youki, podman, or a path;
     /// without it, each that is installed
@@ -487,7 +487,7 @@ pub struct FeaturesArgs {
 }
 
 /// Programs made before.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct CacheArgs {
     /// Make the program anew, and keep it nowhere
     #[arg(long)]
@@ -495,7 +495,7 @@ pub struct CacheArgs {
 }
 
 /// How a profile is read.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct TranslateArgs {
     /// Refuse a profile with a system call that nobody knows
     #[arg(long)]
