@@ -40,14 +40,15 @@ ENGINES ?= --all
 # Built here if there is none.
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
-.PHONY: help build test $(tiers) soak matrix bench fuzz demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc install uninstall clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE'
 	@echo '  For matrix: ENGINES="runc crun youki podman rootless" MATRIX_JSON=FILE'
+	@echo '  For bench: BENCH_RUNS=N BENCH_JSON=FILE'
 
 build: ## Build the program: release, static
 	$(cargo) build --release --target $(TARGET)
@@ -86,8 +87,12 @@ build/youki/bin/youki:
 		--no-default-features --features v1,v2,seccomp --root '$(CURDIR)/build/youki'
 	rm -rf build/youki/target
 
-bench: ## Measure translation beside plain libseccomp
-	$(cargo) bench --bench translation
+bench: deps $(if $(OCI_SECCOMP),,build) ## Measure starts, exec, translation and calls beside the runtimes' own (as root)
+	@OCI_SECCOMP='$(or $(OCI_SECCOMP),$(CURDIR)/$(RELEASE))' $(cargo) bench --quiet --bench speed
+
+bench-chart: ## Draw what BENCH_JSON=FILE kept of a bench: BENCH_SVG=FILE
+	$(if $(and $(BENCH_JSON),$(BENCH_SVG)),,$(error BENCH_JSON and BENCH_SVG have to name files))
+	@$(cargo) bench --quiet --bench speed -- --chart '$(abspath $(BENCH_JSON))' > '$(BENCH_SVG)'
 
 # A minute each. Without a sanitizer they run on stable Rust: what they look
 # for are panics and lies, not memory errors, which safe code has none of.

@@ -7,6 +7,7 @@ use std::io::{Seek, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -96,11 +97,11 @@ impl Run {
             .command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {shown}: {e}"));
-        let status = wait(&mut child, self.limit);
+        let (status, took) = wait(&mut child, started, self.limit);
         Outcome {
             command: shown,
             status,
-            took: started.elapsed(),
+            took,
             stdout: contents(stdout),
             stderr: contents(stderr),
             log: String::new(),
@@ -142,22 +143,27 @@ fn contents(mut file: File) -> String {
     bytes.expect("output is UTF-8")
 }
 
-/// The status, or `None` when the time was up and the group was killed.
-fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait().expect("wait for a child") {
-            return Some(status);
+/// The status and how long it took; no status when the time was up and the
+/// group was killed.
+fn wait(child: &mut Child, started: Instant, limit: Duration) -> (Option<ExitStatus>, Duration) {
+    let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    let (ended, end) = mpsc::channel();
+    std::thread::scope(|scope| {
+        // Whoever waits for a moment only and looks again sees the end too late
+        // for what lasts some milliseconds.
+        scope.spawn(move || {
+            let status = child.wait().expect("wait for a child");
+            let _ = ended.send((status, started.elapsed()));
+        });
+        match end.recv_timeout(limit) {
+            Ok((status, took)) => (Some(status), took),
+            Err(_) => {
+                // It may be gone by itself in this moment.
+                let _ = killpg(group, Signal::SIGKILL);
+                (None, started.elapsed())
+            }
         }
-        if Instant::now() >= deadline {
-            let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-            // It may be gone by itself in this moment.
-            let _ = killpg(group, Signal::SIGKILL);
-            child.wait().expect("wait for a killed child");
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    })
 }
 
 /// How a command ended and what it printed. The checks panic with all of it.

@@ -27,11 +27,14 @@ pub const MAPPED_ROOT: u32 = 100_000;
 /// How long what belongs to an ended container may take to end as well.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// strace runs the hook (-D: as its child, or the runtime would wait for it). It
-/// would keep what it inherits, such as the pipes that runc leaks and waits on.
-const STRACE: &str = r#"inject=$1; shift
-for fd in {3..63}; do eval "exec $fd>&-"; done
-exec "$0" -D -f -o /dev/null -e trace="${inject%%:*}" -e inject="$inject" "$@" >/dev/null 2>&1"#;
+/// A tool that runs the hook would keep what it inherits, such as the pipes that
+/// runc leaks and waits on.
+const UNDER_TOOL: &str = r#"for fd in {3..63}; do eval "exec $fd>&-"; done
+exec "$0" "$@" >/dev/null 2>&1"#;
+
+/// strace with what a process forks, and as its child (-D), or the runtime would
+/// wait for it.
+pub const STRACE: &[&str] = &["-D", "-f"];
 
 /// The default capabilities of podman and docker.
 const CAPABILITIES: &[&str] = &[
@@ -86,11 +89,19 @@ impl Runtime {
         false
     }
 
+    /// The command `RUNTIME --root DIR …`, as it is.
+    pub fn direct(self, root: &Path) -> Run {
+        Run::new(self.installed()).arg("--root").arg(root)
+    }
+
+    fn installed(self) -> PathBuf {
+        let program = self.program();
+        program.unwrap_or_else(|| panic!("{} is not installed", self.name()))
+    }
+
     /// The command `RUNTIME --root DIR …` in a private mount namespace; as the
     /// first process of a pid namespace if asked for.
     fn command(self, root: &Path, first: bool) -> Run {
-        let program = self.program();
-        let program = program.unwrap_or_else(|| panic!("{} is not installed", self.name()));
         let first: &[&str] = match first {
             true => &["--pid", "--fork", "--kill-child", "--mount-proc"],
             false => &[],
@@ -100,7 +111,7 @@ impl Runtime {
             .args(first)
             .args(["sh", "-c"])
             .args([PRIVATE_MOUNTS, "sh"])
-            .arg(program)
+            .arg(self.installed())
             .arg("--root")
             .arg(root)
     }
@@ -139,6 +150,17 @@ pub struct Container {
 
 impl Container {
     pub fn new(runtime: Runtime) -> Self {
+        let container = Self::without_rootfs(runtime);
+        make_rootfs(&container.rootfs()).expect("root file system");
+        container
+    }
+
+    /// One of many that have the same root file system, another's.
+    pub fn sharing(runtime: Runtime, rootfs: &Path) -> Self {
+        Self::without_rootfs(runtime).patch(|config| config["root"]["path"] = json!(rootfs))
+    }
+
+    fn without_rootfs(runtime: Runtime) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!(
             // One is never the beginning of another: what carries a name is
@@ -151,16 +173,14 @@ impl Container {
             .prefix(&format!("{id}."))
             .tempdir()
             .expect("temporary directory");
-        let container = Self {
+        Self {
             config: config(&id),
             runtime_first: false,
             runtime,
             id,
             dir,
             setup: String::new(),
-        };
-        make_rootfs(&container.rootfs()).expect("root file system");
-        container
+        }
     }
 
     /// The bundle, which is also the place for files that hooks read.
@@ -267,21 +287,30 @@ impl Container {
 
     /// Has strace interfere with the hooks and their tracers, as in its option
     /// `-e inject=`.
-    pub fn inject(mut self, what: &str) -> Self {
-        let strace = programs::find("strace").expect("strace");
+    pub fn inject(self, what: &str) -> Self {
+        let call = what.split(':').next().unwrap_or_default();
+        let (trace, inject) = (format!("trace={call}"), format!("inject={what}"));
+        self.hooks_under(
+            "strace",
+            &[STRACE, &["-o", "/dev/null", "-e", &trace, "-e", &inject]].concat(),
+        )
+    }
+
+    /// Has a tool, which is given these arguments first, run the hooks.
+    pub fn hooks_under(mut self, tool: &str, options: &[&str]) -> Self {
+        let tool = programs::find(tool).unwrap_or_else(|| panic!("no {tool}"));
         let hooks = self.config["hooks"].as_object_mut().expect("a hook");
         for hook in hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten() {
             let program = hook["path"].take();
             let args = hook["args"].as_array().into_iter().flatten().skip(1);
-            let sh = [
-                json!("bash"),
-                json!("-c"),
-                json!(STRACE),
-                json!(strace),
-                json!(what),
-                program,
-            ];
-            hook["args"] = sh.into_iter().chain(args.cloned()).collect();
+            let bash = [json!("bash"), json!("-c"), json!(UNDER_TOOL), json!(tool)];
+            let options = options.iter().map(|o| json!(o));
+            hook["args"] = bash
+                .into_iter()
+                .chain(options)
+                .chain([program])
+                .chain(args.cloned())
+                .collect();
             hook["path"] = json!("/bin/bash");
         }
         self
@@ -366,9 +395,8 @@ impl Container {
     /// `RUNTIME --root DIR VERB`.
     fn command(&self, verb: &str) -> Run {
         let name = format!("{} {verb} {}", self.runtime.name(), self.id);
-        let state = self.bundle().join("state");
         let first = self.runtime_first && verb == "run";
-        let command = self.runtime.command(&state, first);
+        let command = self.runtime.command(&self.state_root(), first);
         command.name(name).env("SETUP", &self.setup).arg(verb)
     }
 
@@ -408,6 +436,20 @@ impl Container {
         outcome
     }
 
+    /// Runs it by the runtime and nothing else, for what counts the time: from a
+    /// mount namespace that is private already, with the config that
+    /// [`Container::write_config`] wrote, and without a look at what is left
+    /// behind before this is dropped.
+    pub fn run_directly(&self) -> Outcome {
+        let run = self.runtime.direct(&self.state_root()).args(["run", "-b"]);
+        run.arg(self.bundle()).arg(&self.id).run()
+    }
+
+    /// Where the runtime keeps its containers: `--root`.
+    pub fn state_root(&self) -> PathBuf {
+        self.bundle().join("state")
+    }
+
     /// Makes it and leaves it waiting for [`Created::start`].
     pub fn create(self) -> Created {
         self.write_config();
@@ -442,7 +484,7 @@ impl Drop for Container {
     /// Deletes it whatever state it is in, and holds it against us if that
     /// was not enough.
     fn drop(&mut self) {
-        if self.bundle().join("state").join(&self.id).exists() {
+        if self.state_root().join(&self.id).exists() {
             self.command("delete").args(["--force", &self.id]).run();
         }
         let gone = process::within(GRACE, || self.processes().is_empty());
@@ -520,7 +562,7 @@ impl Created {
 
     /// Where the runtime keeps its containers: `--root`.
     pub fn root(&self) -> PathBuf {
-        self.bundle().join("state")
+        self.container.state_root()
     }
 
     /// Made anew under the same id, once it was deleted.

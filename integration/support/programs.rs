@@ -37,6 +37,12 @@ pub fn hello() -> &'static Path {
     BUILT.get_or_init(|| build("hello", "64"))
 }
 
+/// Makes one call over and over, and prints how long that took; see `calls.c`.
+pub fn calls() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("calls", "64"))
+}
+
 /// A static busybox: the container's user land.
 pub fn busybox() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
