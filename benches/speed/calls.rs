@@ -16,10 +16,9 @@ pub fn tables(runs: usize) -> Vec<Table> {
     let plain = tempfile::NamedTempFile::new().expect("temporary file");
     std::fs::write(plain.path(), compiled().plain.to_bytes()).expect("program");
     let profile = source().join("testdata/default.json");
-    let init = |option: &str, file: &std::path::Path| {
-        let init = Run::new(binary()).args(["init", option]).arg(file);
-        init.args(["--flags", "SPEC_ALLOW", "--"])
-            .arg(programs::calls())
+    let init = |options: &[&str], file: &std::path::Path| {
+        let init = Run::new(binary()).arg("init").args(options).arg(file);
+        init.arg("--").arg(programs::calls())
     };
     let plan = |(call, count, what): (&'static str, u32, &str)| {
         let sample = move |run: Run| {
@@ -34,9 +33,11 @@ pub fn tables(runs: usize) -> Vec<Table> {
                 Subject::new("no filter", None, move || {
                     sample(Run::new(programs::calls()))
                 }),
-                Subject::new("ours", Some(0), move || sample(init("--profile", profile))),
+                Subject::new("ours", Some(0), move || {
+                    sample(init(&["--profile"], profile))
+                }),
                 Subject::new("plain libseccomp's", Some(0), move || {
-                    sample(init("--bpf", plain))
+                    sample(init(&["--flags", "SPEC_ALLOW", "--bpf"], plain))
                 }),
                 own(Runtime::Runc, call, count),
                 own(Runtime::Crun, call, count),

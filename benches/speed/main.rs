@@ -31,7 +31,7 @@ use support::{Outcome, Run, Runtime, binary};
 
 const RUNTIMES: [Runtime; 2] = [Runtime::Runc, Runtime::Crun];
 /// How often each row is measured, if `BENCH_RUNS` does not say.
-const RUNS: usize = 15;
+const RUNS: usize = 21;
 /// Says that this process has its mounts for itself.
 const PRIVATE: &str = "OCI_SECCOMP_BENCH_PRIVATE";
 
@@ -151,7 +151,9 @@ fn ms(outcome: &Outcome) -> Sample {
 
 /// In one line.
 fn failure(outcome: &Outcome) -> String {
-    let said = outcome.stderr.lines().rfind(|line| !line.is_empty());
+    let mut lines = outcome.stderr.lines().filter(|line| !line.is_empty());
+    let error = lines.clone().find(|line| line.contains("error"));
+    let said = error.or_else(|| lines.next_back());
     match (said, outcome.code()) {
         (Some(said), _) => said.to_owned(),
         (None, Some(code)) => format!("{} ended with {code}", outcome.command),

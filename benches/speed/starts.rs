@@ -30,7 +30,7 @@ const ALL: [(Seccomp, &str); 7] = [
     (Seccomp::Off, "no seccomp"),
     (Seccomp::Own, "its own seccomp"),
     (Seccomp::OwnAnew, "its own seccomp, cache emptied"),
-    (Seccomp::Hook, "our hook"),
+    (Seccomp::Hook, "our hook, from its cache"),
     (Seccomp::HookAnew, "our hook, --no-cache"),
     (Seccomp::Shim, "our shim, compiling inside"),
     (Seccomp::Wrap, "our shim, by wrap"),

@@ -487,8 +487,11 @@ impl Drop for Container {
         if self.state_root().join(&self.id).exists() {
             self.command("delete").args(["--force", &self.id]).run();
         }
-        let gone = process::within(GRACE, || self.processes().is_empty());
-        let left = self.processes();
+        let mut left = Vec::new();
+        let gone = process::within(GRACE, || {
+            left = self.processes();
+            left.is_empty()
+        });
         for (pid, _) in &left {
             let pid = nix::unistd::Pid::from_raw(*pid);
             // It may have ended by itself since.
