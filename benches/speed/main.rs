@@ -117,8 +117,8 @@ fn machine(runs: usize) -> Vec<String> {
         versions.join(", "),
         format!("{kernel}, {processors} processors"),
         format!(
-            "profile testdata/default.json, three architectures; hooks at createRuntime; medians \
-             of {runs} rounds, or part of them where it takes long"
+            "testdata/default.json, three architectures; hooks at createRuntime; {runs} rounds, \
+             fewer of what takes long"
         ),
     ]
 }
