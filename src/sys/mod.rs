@@ -8,3 +8,4 @@ pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod ptrace;
 pub mod seccomp;
+pub mod tty;
