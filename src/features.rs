@@ -183,7 +183,9 @@ impl Ptrace {
 }
 
 impl Process {
-    fn probe() -> Self {
+    /// Asks for these alone.
+    #[must_use]
+    pub fn probe() -> Self {
         let effective = |capability| caps::has_cap(None, CapSet::Effective, capability).ok();
         Self {
             cap_sys_admin: effective(Capability::CAP_SYS_ADMIN),

@@ -45,7 +45,7 @@
 #![forbid(unsafe_code)]
 
 mod existing;
-mod regs;
+pub(crate) mod regs;
 mod tracer;
 mod watch;
 

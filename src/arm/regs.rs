@@ -137,6 +137,30 @@ pub fn again_with(entry: Raw, call: Call) -> Raw {
     Abi::X86_64.at(entry, entry.rip.wrapping_sub(INSTRUCTION_LEN), call)
 }
 
+/// What the kernel itself puts into the result of a call that is to be made
+/// again unless a handler runs, which then sees EINTR (linux/errno.h).
+const ERESTARTNOHAND: i64 = 514;
+
+/// The kernel takes up most calls again that a request to stop has
+/// interrupted, but for some it has nothing better than EINTR, signal(7):
+/// sigtimedwait(2), epoll_wait(2), semop(2). To the program that would be a
+/// signal that never came. These registers, at that stop, make the kernel
+/// take the call up as well; where a signal has come, its handler runs and
+/// the call fails with EINTR, as without us. A relative timeout starts anew.
+///
+/// `None` where nothing is to be done; also for close(2), which has closed
+/// the descriptor by then.
+pub fn taken_up_again(stopped: Raw) -> Option<Raw> {
+    let abi = Abi::of(&stopped);
+    // -1 outside a call.
+    let call = u64::try_from(stopped.orig_rax.cast_signed()).ok()?;
+    let interrupted = abi.result(&stopped) == -i64::from(libc::EINTR);
+    (interrupted && call != abi.close()).then_some(Raw {
+        rax: (-ERESTARTNOHAND).cast_unsigned(),
+        ..stopped
+    })
+}
+
 /// Registers that make the call of `entry` once more.
 pub fn again(entry: Raw) -> Raw {
     let mut registers = entry;

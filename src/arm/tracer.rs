@@ -200,16 +200,13 @@ impl Tracer<'_> {
         Ok(())
     }
 
-    /// The kernel takes up most calls again that a stop has interrupted, but
-    /// for some it has nothing better than EINTR, signal(7). crun's init waits
-    /// for a createContainer hook that has a timeout in one, sigtimedwait(2),
-    /// and takes that for the hook's failure.
+    /// crun's init waits for a createContainer hook that has a timeout in
+    /// sigtimedwait(2), and takes EINTR for the hook's failure.
     fn make_its_call_again(&self) -> Result<()> {
         let registers = self.tracee.registers().during("read its registers")?;
-        let in_a_call = i64::try_from(registers.orig_rax).is_ok();
-        if in_a_call && Abi::of(&registers).result(&registers) == -(Errno::EINTR as i64) {
+        if let Some(registers) = regs::taken_up_again(registers) {
             self.tracee
-                .set_registers(regs::again(registers))
+                .set_registers(registers)
                 .during("make its call again")?;
         }
         Ok(())

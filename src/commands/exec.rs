@@ -18,7 +18,7 @@ use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::command::OURS;
-use oci_seccomp::inspect::{self, Stack};
+use oci_seccomp::inspect;
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
@@ -91,7 +91,7 @@ fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
 /// Starts the command, up to its first instruction.
 fn start(args: &ExecArgs, argv: Vec<String>, container: &Container) -> Result<Joined, Failure> {
     let prepare = || -> anyhow::Result<_> {
-        let config = config(&container.state.bundle)?;
+        let config = config(container)?;
         let execution = described(args, argv, &config)?;
         let filters = declared(args, container, &config)?;
         let agents = agents(&filters, container)?;
@@ -130,18 +130,18 @@ fn start(args: &ExecArgs, argv: Vec<String>, container: &Container) -> Result<Jo
 }
 
 /// The bundle's config; of a wrapped bundle, as it was before.
-fn config(bundle: &Path) -> anyhow::Result<Config> {
+fn config(container: &Container) -> anyhow::Result<Config> {
+    let bundle = &container.state.bundle;
     let original = bundle
         .join(oci_seccomp::wrap::DIRECTORY)
         .join(super::wrap::ORIGINAL);
     let wrapped = original
         .try_exists()
         .with_context(|| format!("cannot look for {}", original.display()))?;
-    let config = match wrapped {
-        true => Config::read(&original),
-        false => Config::load(bundle),
-    };
-    config.context("cannot read the bundle")
+    match wrapped {
+        true => Ok(Config::read(&original)?),
+        false => Ok(container.config.clone()),
+    }
 }
 
 /// The agents that each filter's NOTIFY rules ask, connected.
@@ -169,10 +169,10 @@ fn beside(
     container: &Container,
     layers: &[Layer<'_>],
 ) -> anyhow::Result<Vec<(String, Program)>> {
-    let programs = match inspect::filters_of(&container.init, PATIENCE) {
-        Ok(Stack { programs, .. }) => programs,
+    let programs: Vec<Vec<u8>> = match inspect::filters_of(&container.init, PATIENCE) {
+        Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
         Err(unreadable) => {
-            let count = unreadable.count().context(
+            let count = inspect::count_of(&container.init).context(
                 "cannot tell how many filters the container's init has, nor read them",
             )?;
             debug!("init's filters cannot be read, and are counted: {unreadable}");

@@ -34,7 +34,7 @@ impl Joined {
     /// # Errors
     /// [`Error::Call`]: it was killed meanwhile, most likely.
     pub fn release(&mut self) -> Result<(), Error> {
-        self.tracee.detach().map_err(call("let the process run"))?;
+        self.tracee.detach(0).map_err(call("let the process run"))?;
         self.released = true;
         Ok(())
     }

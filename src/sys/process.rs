@@ -7,11 +7,12 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{
-    ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid,
+    ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2,
+    setsid,
 };
 
 /// A process, pinned: the descriptor never comes to mean another one.
@@ -152,6 +153,51 @@ pub fn spawn_orphan(body: impl FnOnce()) -> nix::Result<()> {
                 Err(errno) => exit_now(errno as i32),
             }
         }
+    }
+}
+
+/// A child process that runs one function.
+#[derive(Debug)]
+pub struct Helper(Pid);
+
+impl Helper {
+    /// Runs `body` in a child of its own session, which ends with `body`, also
+    /// when that panics, and is killed when this thread ends or the value is
+    /// dropped. It runs no destructor of this process's.
+    ///
+    /// The caller has one thread, or `body` needs no lock of another's but
+    /// the allocator's, which the C library takes care of.
+    ///
+    /// # Errors
+    /// Those of fork(2).
+    pub fn spawn(body: impl FnOnce()) -> nix::Result<Self> {
+        let parent = getpid();
+        // SAFETY: `body` takes no lock that another thread may have held at
+        // the fork: so the caller vouches.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Self(child)),
+            ForkResult::Child => {
+                let run = || {
+                    // Where the parent ended before it was asked to, nobody
+                    // waits for `body`.
+                    if prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && getppid() == parent {
+                        // Out of reach of a terminal's signals.
+                        let _ = setsid();
+                        body();
+                    }
+                };
+                let panicked = catch_unwind(AssertUnwindSafe(run)).is_err();
+                exit_now(i32::from(panicked))
+            }
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // A child that was not waited for keeps its number.
+        let _ = kill(self.0, Signal::SIGKILL);
+        let _ = wait(self.0);
     }
 }
 

@@ -15,7 +15,15 @@ use nix::unistd::Pid;
 // linux/ptrace.h; not in libc for every C library.
 const PTRACE_EVENT_STOP: c_int = 128;
 const PTRACE_SECCOMP_GET_FILTER: c_uint = 0x420c;
+const PTRACE_SECCOMP_GET_METADATA: c_uint = 0x420d;
 const PTRACE_O_SUSPEND_SECCOMP: c_int = 1 << 21;
+
+/// `struct seccomp_metadata` (linux/ptrace.h).
+#[repr(C)]
+struct Metadata {
+    filter_off: u64,
+    flags: u64,
+}
 
 /// What every seized process gets. EXITKILL: it does not outlive its tracer.
 /// TRACEEXIT: where another thread execs, the leader (the one that is traced)
@@ -98,6 +106,15 @@ impl Tracee {
         Self::seize_with(pid, OPTIONS)
     }
 
+    /// Seizes a thread to look at it: it goes on by itself when this process
+    /// ends, and makes no stops but for signals and [`Tracee::interrupt`].
+    ///
+    /// # Errors
+    /// As for [`Tracee::seize`].
+    pub fn observe(thread: Pid) -> nix::Result<Self> {
+        Self::seize_with(thread, 0)
+    }
+
     /// Seizes a child that will fork; see [`Tracee::forked`]. Where that is
     /// permitted, no filter of its own holds for it or what it forks
     /// (PTRACE_O_SUSPEND_SECCOMP) until [`Tracee::suspend_filters`] says
@@ -141,14 +158,6 @@ impl Tracee {
         self.pid
     }
 
-    /// Lets go of it: it runs on, untraced.
-    ///
-    /// # Errors
-    /// ESRCH when it is not stopped.
-    pub fn detach(&self) -> nix::Result<()> {
-        nix_ptrace::detach(self.pid, None)
-    }
-
     /// Asks it to stop: [`Stop::Trap`].
     ///
     /// # Errors
@@ -178,6 +187,16 @@ impl Tracee {
     pub fn listen(&self) -> nix::Result<()> {
         // SAFETY: PTRACE_LISTEN touches no memory.
         unwatched(unsafe { self.request(libc::PTRACE_LISTEN, 0, std::ptr::null_mut()) })
+    }
+
+    /// Ends the tracing from a stop: it goes on, with a signal if not 0, or
+    /// stays in its group stop.
+    ///
+    /// # Errors
+    /// As for [`Tracee::resume`].
+    pub fn detach(&self, signal: c_int) -> nix::Result<()> {
+        // SAFETY: PTRACE_DETACH touches no memory, its data is a number.
+        unwatched(unsafe { self.request(libc::PTRACE_DETACH, 0, signal as usize as *mut c_void) })
     }
 
     /// Waits for the next stop.
@@ -308,6 +327,24 @@ impl Tracee {
         let len = self.filter_request(index, bytes.as_mut_ptr().cast())?;
         bytes.truncate(usize::try_from(len).unwrap_or(0) * 8);
         Ok(bytes)
+    }
+
+    /// The flags with which the filter with this index was loaded, as far as
+    /// the kernel remembers them: `SECCOMP_FILTER_FLAG_LOG` or 0
+    /// (PTRACE_SECCOMP_GET_METADATA, Linux 4.16).
+    ///
+    /// # Errors
+    /// As for [`Tracee::filter`]; EIO from an older kernel.
+    pub fn filter_flags(&self, index: usize) -> nix::Result<u64> {
+        let mut metadata = Metadata {
+            filter_off: index as u64,
+            flags: 0,
+        };
+        let (size, data) = (size_of_val(&metadata), (&raw mut metadata).cast());
+        // SAFETY: the kernel reads and writes at most the `size` bytes it is
+        // told of.
+        unsafe { self.request(PTRACE_SECCOMP_GET_METADATA, size, data) }?;
+        Ok(metadata.flags)
     }
 
     /// `data` is null or has room for the longest program.

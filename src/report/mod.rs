@@ -1,6 +1,8 @@
 //! What would be loaded, when and why: for people and for programs. Pure.
 #![forbid(unsafe_code)]
 
+pub mod style;
+
 use crate::filter::Filter;
 use crate::plain::{self, Difference};
 use crate::plan::Plan;
@@ -504,5 +506,4 @@ fn site(rule: Option<usize>, line: Option<usize>) -> String {
 }
 
 #[cfg(test)]
-#[path = "report_tests.rs"]
 mod tests;
