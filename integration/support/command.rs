@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,7 +22,7 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 pub struct Run {
     command: Command,
     limit: Duration,
-    stdin: Option<Vec<u8>>,
+    stdin: Option<File>,
     output: Option<PathBuf>,
     name: Option<String>,
 }
@@ -58,7 +59,15 @@ impl Run {
     }
 
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
+        let mut file = scratch();
+        file.write_all(&bytes.into()).expect("write of stdin");
+        file.rewind().expect("rewind of stdin");
+        self.stdin_from(file)
+    }
+
+    /// Standard input is this file.
+    pub fn stdin_from(mut self, file: impl Into<std::os::fd::OwnedFd>) -> Self {
+        self.stdin = Some(File::from(file.into()));
         self
     }
 
@@ -81,9 +90,14 @@ impl Run {
     }
 
     /// Runs it to its end, or until the time is up.
-    pub fn run(mut self) -> Outcome {
+    pub fn run(self) -> Outcome {
+        self.start().outcome()
+    }
+
+    /// Starts it, and comes back while it runs.
+    pub fn start(mut self) -> Started {
         let (stdout, stderr) = self.output_files();
-        let stdin = self.input_file().map_or_else(Stdio::null, Stdio::from);
+        let stdin = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
         self.command
             .stdin(stdin)
             .stdout(stdout.try_clone().expect("dup of stdout"))
@@ -92,18 +106,17 @@ impl Run {
         let shown = self.name.take();
         let shown = shown.unwrap_or_else(|| format!("{:?}", self.command));
         let started = Instant::now();
-        let mut child = self
+        let child = self
             .command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {shown}: {e}"));
-        let status = wait(&mut child, self.limit);
-        Outcome {
+        Started {
+            child,
             command: shown,
-            status,
-            took: started.elapsed(),
-            stdout: contents(stdout),
-            stderr: contents(stderr),
-            log: String::new(),
+            started,
+            limit: self.limit,
+            stdout,
+            stderr,
         }
     }
 
@@ -122,13 +135,55 @@ impl Run {
         };
         (open("out"), open("err"))
     }
+}
 
-    fn input_file(&mut self) -> Option<File> {
-        let bytes = self.stdin.take()?;
-        let mut file = scratch();
-        file.write_all(&bytes).expect("write of stdin");
-        file.rewind().expect("rewind of stdin");
-        Some(file)
+/// A command that runs; it is killed if nobody waits for it.
+pub struct Started {
+    child: Child,
+    command: String,
+    started: Instant,
+    limit: Duration,
+    stdout: File,
+    stderr: File,
+}
+
+impl Started {
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    /// Sends it a signal, and to nobody else of its group.
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(self.pid()), signal).expect("kill");
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        let stdout = self.stdout.try_clone().expect("dup of stdout");
+        // Not `rewind`: whoever writes shares the offset.
+        let mut bytes = vec![0; stdout.metadata().expect("its size").len() as usize];
+        let read = stdout.read_at(&mut bytes, 0).expect("read of stdout");
+        bytes.truncate(read);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits for its end, or until the time is up.
+    pub fn outcome(mut self) -> Outcome {
+        let status = wait(&mut self.child, self.limit);
+        Outcome {
+            command: std::mem::take(&mut self.command),
+            status,
+            took: self.started.elapsed(),
+            stdout: contents(self.stdout.try_clone().expect("dup of stdout")),
+            stderr: contents(self.stderr.try_clone().expect("dup of stderr")),
+            log: String::new(),
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        wait(&mut self.child, Duration::ZERO);
     }
 }
 

@@ -37,6 +37,12 @@ pub fn hello() -> &'static Path {
     BUILT.get_or_init(|| build("hello", "64"))
 }
 
+/// What a hostile container runs as its init; see `hunter.c`.
+pub fn hunter() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build_with(&["-O1", "-Wall", "-Wextra", "-Werror", "-static"], "hunter", "64"))
+}
+
 /// A static busybox: the container's user land.
 pub fn busybox() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
@@ -60,11 +66,15 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// Another test binary may build the same: each under a name of its own,
 /// renamed when it is whole.
 fn build(name: &str, bits: &str) -> PathBuf {
+    build_with(FLAGS, name, bits)
+}
+
+fn build_with(flags: &[&str], name: &str, bits: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let done = dir.join(format!("{name}{bits}"));
     let made = dir.join(format!("{name}{bits}.{}", std::process::id()));
     Run::new("gcc")
-        .args(FLAGS)
+        .args(flags)
         .arg(format!("-m{bits}"))
         .arg("-o")
         .arg(&made)
