@@ -221,6 +221,9 @@ pub struct HookArgs {
     /// Log to syslog too, where there is one
     #[arg(long)]
     pub syslog: bool,
+    /// Programs made before.
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,
@@ -330,6 +333,9 @@ pub struct ExecArgs {
     /// Write the command's pid to this file before it runs
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Programs made before.
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,
@@ -478,6 +484,14 @@ pub struct FeaturesArgs {
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Programs made before.
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    /// Make the program anew, and keep it nowhere
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// How a profile is read.

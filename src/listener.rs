@@ -122,11 +122,7 @@ impl Handover {
     /// # Errors
     /// Those of sendmsg(2); EPIPE for an agent that is gone, EAGAIN for one
     /// that does not read.
-    pub(crate) fn send(
-        &self,
-        listener: BorrowedFd<'_>,
-        process: Option<Pid>,
-    ) -> nix::Result<()> {
+    pub(crate) fn send(&self, listener: BorrowedFd<'_>, process: Option<Pid>) -> nix::Result<()> {
         // It was JSON when this was made, and only a number has changed.
         let message = self.message.bytes(process).map_err(|_| Errno::EINVAL)?;
         let socket = self.socket.as_raw_fd();
@@ -323,7 +319,10 @@ mod tests {
             "running",
         )?;
         let other: Value = serde_json::from_slice(&other.bytes(Some(Pid::from_raw(43)))?)?;
-        assert_eq!((&other["pid"], &other["state"]["pid"]), (&json!(43), &json!(42)));
+        assert_eq!(
+            (&other["pid"], &other["state"]["pid"]),
+            (&json!(43), &json!(42))
+        );
         assert_eq!(other["state"]["status"], json!("running"));
         Ok(())
     }

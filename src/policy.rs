@@ -363,6 +363,17 @@ impl Flags {
             | (self.spec_allow as u32) << 2
             | (self.wait_killable_recv as u32) << 5
     }
+
+    /// The reverse of [`Flags::bits`]; bits of no flag are left out.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self {
+            tsync: bits & 1 != 0,
+            log: bits & 1 << 1 != 0,
+            spec_allow: bits & 1 << 2 != 0,
+            wait_killable_recv: bits & 1 << 5 != 0,
+        }
+    }
 }
 
 /// Where NOTIFY verdicts are answered.

@@ -8,7 +8,7 @@
 
 use std::ops::ControlFlow;
 
-use super::Layer;
+use super::{Layer, Meaning};
 use crate::bpf::Program;
 use crate::policy::Flags;
 use crate::prove::{self, Witness};
@@ -44,7 +44,7 @@ pub fn judge(layer: &Layer<'_>, loaded: &[u8]) -> Judgement {
     if layer.program.to_bytes() == loaded {
         return Judgement::Same;
     }
-    let Some(policy) = layer.policy else {
+    let Some(policy) = layer.policy.and_then(Meaning::policy) else {
         return Judgement::Unknown("without a profile only the very same program will do");
     };
     let Ok(program) = Program::from_bytes(loaded) else {

@@ -92,11 +92,24 @@ pub struct Layer<'a> {
     /// thread, and before it only the thread that execs counts.
     pub flags: Flags,
     /// What the program means, where that is known.
-    pub policy: Option<&'a Policy>,
+    pub policy: Option<&'a dyn Meaning>,
     /// Who gets the listener of a filter with NOTIFY verdicts: connected, and
     /// told as soon as there is one. Without, the filter has none, and such a
     /// call fails with ENOSYS. The kernel allows a process one listener.
     pub listener: Option<&'a Handover>,
+}
+
+/// What a program means. Asked for only where another program is held against
+/// it, so it may take its time then.
+pub trait Meaning: fmt::Debug {
+    /// The policy; `None` where there is none.
+    fn policy(&self) -> Option<&Policy>;
+}
+
+impl Meaning for Policy {
+    fn policy(&self) -> Option<&Policy> {
+        Some(self)
+    }
 }
 
 /// What to do where init has filters already: the runtime's own, most likely.

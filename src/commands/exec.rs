@@ -22,14 +22,14 @@ use oci_seccomp::inspect;
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
-use oci_seccomp::relay::{Signals, relay};
+use oci_seccomp::relay::{Signals, match_window, relay};
 use oci_seccomp::runtime::{self, Container, Engine};
 use oci_seccomp::sealed;
 
 use self::declared::declared;
 use self::described::described;
-use super::Failure;
 use super::hook::wanted::Wanted;
+use super::{Failure, source};
 use crate::cli::ExecArgs;
 
 /// How long init may take to stop for its filters to be read.
@@ -42,7 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let ours = || Failure::with_status(OURS);
     // First: from here on nothing of the host's file can be reached.
-    sealed::ensure().map_err(anyhow::Error::from).map_err(ours())?;
+    sealed::ensure()
+        .map_err(anyhow::Error::from)
+        .map_err(ours())?;
     let (id, argv) = words(&args).map_err(ours())?;
     let container = find(&args, id.as_deref()).map_err(ours())?;
     let about = format!("container {}", container.state.id);
@@ -172,9 +174,8 @@ fn beside(
     let programs: Vec<Vec<u8>> = match inspect::filters_of(&container.init, PATIENCE) {
         Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
         Err(unreadable) => {
-            let count = inspect::count_of(&container.init).context(
-                "cannot tell how many filters the container's init has, nor read them",
-            )?;
+            let count = inspect::count_of(&container.init)
+                .context("cannot tell how many filters the container's init has, nor read them")?;
             debug!("init's filters cannot be read, and are counted: {unreadable}");
             ensure!(
                 count <= layers.len(),
@@ -191,7 +192,7 @@ fn beside(
             container.state.id
         );
     }
-    let gaps = gaps(&programs, layers);
+    let gaps = gaps(&programs, layers, source::cache(&args.cache).as_ref());
     if let (Some(gap), false) = (gaps.first(), args.inherit_filters) {
         bail!(
             "{gap}: the new process would be less confined; give --profile, or --inherit-filters \
@@ -224,6 +225,9 @@ fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
     // Until here a signal ends this process, and with it the command.
     let signals = Signals::catch().context("cannot catch signals")?;
     let terminal = joined.take_terminal();
+    if let Some(master) = &terminal {
+        match_window(master);
+    }
     joined.release()?;
     let status = relay(pid, joined.pidfd(), signals, terminal);
     status.with_context(|| format!("cannot attend to process {pid}, which may still run"))

@@ -20,7 +20,7 @@ use oci_seccomp::sys::seccomp::no_new_privs;
 
 use self::wanted::{Wanted, wanted};
 use super::stage::Place;
-use super::{print, print_report};
+use super::{print, print_report, source};
 use crate::cli::{Format, HookArgs, OnExisting, Stage};
 use crate::logging;
 
@@ -48,7 +48,12 @@ pub fn run(args: &HookArgs) -> anyhow::Result<ExitCode> {
 
 fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Result<()> {
     let place = Place::find(args.stage, state, args.dry_run)?;
-    let filters = wanted(args, state, place.config.as_ref())?;
+    // At startContainer the folder of the cache is the image's.
+    let cache = match place.stage {
+        Stage::StartContainer => None,
+        _ => source::cache(&args.cache),
+    };
+    let filters = wanted(args, state, place.config.as_ref(), cache.as_ref())?;
     if filters.is_empty() {
         ensure!(
             !args.require,
@@ -63,7 +68,6 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         return filters.iter().try_for_each(|f| print_one(f, &plan, args));
     }
     check_is_executed(state, place.config.as_ref())?;
-    filters.iter().for_each(Wanted::log_findings);
     let init = place.init(state)?;
     let agents = agents(&filters, state, place.stage, init)?;
     let layers = filters.iter().zip(&agents);
@@ -188,7 +192,10 @@ fn describe(layers: &[Layer<'_>]) -> String {
 fn print_one(filter: &Wanted, plan: &Plan, args: &HookArgs) -> anyhow::Result<()> {
     let on_existing = Some(on_existing(args.on_existing).describe());
     match filter {
-        Wanted::Profile(filter) => {
+        Wanted::Profile(loadable) => {
+            let filter = loadable
+                .filter()
+                .context("the profile cannot be read again")?;
             let mut report = DryRun::new(filter, Some(plan));
             if let Some(load) = &mut report.load {
                 load.on_existing = on_existing;

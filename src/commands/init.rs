@@ -84,10 +84,11 @@ fn assume(path: &Path) -> anyhow::Result<(Option<OsString>, Option<CapSets>)> {
 /// The command, found and ready.
 fn image(command: Vec<OsString>, home: Option<OsString>) -> Result<Image, Failure> {
     let name = command.first().map_or(OsStr::new(""), |name| name);
-    let path = command::find(name, std::env::var_os("PATH").as_deref()).map_err(|errno| Failure {
-        status: status(errno),
-        error: anyhow!(errno).context(format!("cannot execute {}", name.display())),
-    })?;
+    let path =
+        command::find(name, std::env::var_os("PATH").as_deref()).map_err(|errno| Failure {
+            status: status(errno),
+            error: anyhow!(errno).context(format!("cannot execute {}", name.display())),
+        })?;
     let environment = std::env::vars_os().map(|(mut variable, value)| {
         // One that the runtime did not set is not wanted either.
         let value = match &home {
@@ -160,10 +161,11 @@ fn filter(args: &InitArgs) -> anyhow::Result<(Program, Flags)> {
 /// Compiles a profile.
 fn compile(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Program, Flags)> {
     let filter = match (&source.profile, &source.config) {
-        (Some(path), _) => source::from_regular_file(path, None, translate)?,
+        (Some(path), _) => source::from_regular_file(path, None, translate)?.filter()?,
         (None, Some(path)) => {
             let config = Config::read(path)?;
-            let filter = source::from_config(&config, translate)?;
+            let source = source::from_config(&config, translate)?;
+            let filter = source.map(|s| s.filter()).transpose()?;
             filter.with_context(|| format!("{} has no linux.seccomp section", path.display()))?
         }
         (None, None) => bail!("no profile is given"),

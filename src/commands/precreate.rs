@@ -29,8 +29,8 @@ pub fn run(args: &HookArgs) -> anyhow::Result<()> {
         input::bounded(name, io::stdin().lock(), CONFIG_LIMIT)?,
     )?;
     let config = Config::parse(name, text.into())?;
-    let filter = source::from_config(&config, &args.translate)?;
-    let Some(filter) = filter else {
+    let source = source::from_config(&config, &args.translate)?;
+    let Some(filter) = source.map(|s| s.filter()).transpose()? else {
         if args.require {
             bail!("the container has no linux.seccomp section, and --require asks for one");
         }

@@ -5,16 +5,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
+use log::{Level, log_enabled};
 use oci_seccomp::bpf::{MAX_INSTRUCTIONS, Program};
 use oci_seccomp::bundle::{Config, Process};
+use oci_seccomp::cache::Cache;
 use oci_seccomp::filter::{self, Filter, OnAmbiguity};
 use oci_seccomp::input;
+use oci_seccomp::loadable::Source;
 use oci_seccomp::policy::Arch;
-use oci_seccomp::profile::{Profile, Target};
+use oci_seccomp::profile::Target;
 use oci_seccomp::translate;
 
 use super::Failure;
-use crate::cli::{Ambiguous, Enosys, TranslateArgs};
+use crate::cli::{Ambiguous, CacheArgs, Enosys, TranslateArgs};
 
 /// The longest profile that is read, in bytes: as for a `config.json`, of
 /// which it may be a part.
@@ -82,31 +85,27 @@ pub fn read(source: &Path, args: &TranslateArgs) -> Result<Filter, Failure> {
         .map_err(Failure::with_status(1))
 }
 
-/// The filter of a profile in any form. Only a regular file will do: nothing
-/// else is certain not to keep a container's start waiting.
+/// A profile in any form. Only a regular file will do: nothing else is certain
+/// not to keep a container's start waiting.
 pub fn from_regular_file(
     path: &Path,
     process: Option<&Process>,
     args: &TranslateArgs,
-) -> anyhow::Result<Filter> {
-    from_text(
-        path,
-        &input::read_regular(path, PROFILE_LIMIT)?,
-        process,
-        args,
-    )
+) -> anyhow::Result<Source> {
+    let text = input::read_regular(path, PROFILE_LIMIT)?;
+    from_text(path, text, process, args)
 }
 
-/// The filter of a profile's text, in any form.
+/// A profile's text, in any form.
 pub fn from_text(
     path: &Path,
-    text: &str,
+    text: String,
     process: Option<&Process>,
     args: &TranslateArgs,
-) -> anyhow::Result<Filter> {
+) -> anyhow::Result<Source> {
     let origin = path.display().to_string();
     let target = target(process)?;
-    Ok(Filter::parse(&origin, text, &target, options(args))?)
+    Ok(Source::whole(&origin, text.into(), target, options(args)))
 }
 
 /// A ready program.
@@ -116,13 +115,17 @@ pub fn program(path: &Path) -> anyhow::Result<Program> {
         .with_context(|| format!("{} is not a filter program", path.display()))
 }
 
-/// The filter of a bundle's own section; `None` where it has none.
-pub fn from_config(config: &Config, args: &TranslateArgs) -> anyhow::Result<Option<Filter>> {
-    let Some(section) = config.seccomp() else {
-        return Ok(None);
-    };
-    let origin = config.path().display().to_string();
+/// A bundle's own section; `None` where it has none.
+pub fn from_config(config: &Config, args: &TranslateArgs) -> anyhow::Result<Option<Source>> {
     let target = target(config.process.as_ref())?;
-    let profile = Profile::parse_section(&origin, config.text(), section, &target)?;
-    Ok(Some(Filter::new(profile, options(args))?))
+    Ok(Source::section(config, target, options(args)))
+}
+
+/// The cache, if there is one that can be used, for a process on the host.
+pub fn cache(args: &CacheArgs) -> Option<Cache> {
+    // Whoever wants to read the findings has them found.
+    if args.no_cache || log_enabled!(Level::Debug) {
+        return None;
+    }
+    Cache::open(&Cache::path()?).ok()
 }

@@ -96,8 +96,9 @@ fn filter(args: &WrapArgs, config: &Config) -> Result<Filter, Failure> {
                 Ok(Filter::parse(&origin, &text, &target, options)?)
             })
         }
-        None => source::from_config(config, &args.translate).and_then(|filter| {
+        None => source::from_config(config, &args.translate).and_then(|source| {
             let path = config.path().display();
+            let filter = source.map(|s| s.filter()).transpose()?;
             filter.with_context(|| format!("{path} has no linux.seccomp section: name a --profile"))
         }),
     };

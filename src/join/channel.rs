@@ -65,7 +65,14 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(&fds)];
         let with = if fds.is_empty() { &[] } else { &rights[..] };
         let flags = MsgFlags::MSG_NOSIGNAL;
-        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], with, flags, None).map(drop)
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            with,
+            flags,
+            None,
+        )
+        .map(drop)
     }
 
     /// The next message, waited for; `None` when the other end is closed.
@@ -120,7 +127,10 @@ mod tests {
         let (a, b) = Channel::pair()?;
         a.send(&Message::Terminal(lift(std::io::stderr())?))?;
         let reason = "x".repeat(LIMIT);
-        a.send(&Message::Refused(Refusal { status: 126, reason }))?;
+        a.send(&Message::Refused(Refusal {
+            status: 126,
+            reason,
+        }))?;
         drop(a);
         assert!(matches!(b.receive()?, Some(Message::Terminal(_))));
         assert!(matches!(

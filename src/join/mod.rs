@@ -133,7 +133,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// The process is not as it is to be.
-    #[error("the process is not as it is to be: {what}; it was killed before its first instruction")]
+    #[error(
+        "the process is not as it is to be: {what}; it was killed before its first instruction"
+    )]
     Differs {
         /// What differs.
         what: String,

@@ -183,7 +183,10 @@ fn refused(channel: &Channel, status: i32) -> Error {
     }
     let how = match libc::WIFEXITED(status) {
         // Its last calls were to drop CAP_SYS_ADMIN and to fork.
-        true => format!("failed to fork ({})", Errno::from_raw(libc::WEXITSTATUS(status))),
+        true => format!(
+            "failed to fork ({})",
+            Errno::from_raw(libc::WEXITSTATUS(status))
+        ),
         false => format!("was ended by signal {}", libc::WTERMSIG(status)),
     };
     Error::Ended { who: "joiner", how }

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::arm::Layer;
+use crate::arm::{Layer, Meaning};
 use crate::bpf::Program;
+use crate::cache::{Cache, Entry, Key};
 use crate::prove::{self, Witness};
 
 /// A filter of init's for which the new process would have no match.
@@ -49,13 +50,15 @@ impl fmt::Display for Gap {
 /// Those of init's filters, as read from the kernel, that no layer is known to
 /// be as strict as. Another errno is no less strict.
 ///
-/// Several layers that are so only together are not looked for.
+/// Several layers that are so only together are not looked for. Where a program
+/// was found to be as strict once, the cache knows: a proof that holds two
+/// programs against each other takes longer than all else that joining does.
 #[must_use]
-pub fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>]) -> Vec<Gap> {
+pub fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>], cache: Option<&Cache>) -> Vec<Gap> {
     let gap = |(index, filter): (usize, &Vec<u8>)| {
         let mut why = Why::Nothing;
         for layer in layers {
-            match shortfall(layer, filter) {
+            match shortfall(layer, filter, cache) {
                 None => return None,
                 Some(reason) if why == Why::Nothing => why = reason,
                 Some(_) => {}
@@ -67,12 +70,20 @@ pub fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>]) -> Vec<Gap> {
 }
 
 /// In what a layer falls short of a filter.
-fn shortfall(layer: &Layer<'_>, filter: &[u8]) -> Option<Why> {
-    if layer.program.to_bytes() == filter {
+fn shortfall(layer: &Layer<'_>, filter: &[u8], cache: Option<&Cache>) -> Option<Why> {
+    let own = layer.program.to_bytes();
+    if own == filter {
         return None;
     }
-    let Some(policy) = layer.policy else {
-        return Some(Why::Unknown("a ready program is held against none but itself"));
+    // The layer's program means what its policy says.
+    let key = Key::new(&[b"as strict", &own, filter]);
+    if cache.is_some_and(|cache| cache.get(&key).is_some()) {
+        return None;
+    }
+    let Some(policy) = layer.policy.and_then(Meaning::policy) else {
+        return Some(Why::Unknown(
+            "a ready program is held against none but itself",
+        ));
     };
     let Ok(program) = Program::from_bytes(filter) else {
         return Some(Why::Unknown("it is no program of seccomp's"));
@@ -87,7 +98,16 @@ fn shortfall(layer: &Layer<'_>, filter: &[u8]) -> Option<Why> {
     });
     match stricter {
         Some(witness) => Some(Why::Stricter(witness)),
-        None if proof.complete => None,
+        None if proof.complete => {
+            let entry = Entry {
+                program,
+                flags: layer.flags,
+                listener: None,
+            };
+            // Else it is proven again the next time.
+            let _ = cache.map(|cache| cache.put(&key, &entry));
+            None
+        }
         None => Some(Why::Unknown("it has too many cases to try all of them")),
     }
 }
@@ -121,14 +141,17 @@ mod tests {
     fn what_a_layer_denies_too_is_no_gap() {
         let (both, one) = (filter(&["mkdir", "rmdir"]), filter(&["rmdir"]));
         let init = [both.program.to_bytes(), one.program.to_bytes()];
-        assert_eq!(gaps(&init, &[layer(&both)]), []);
-        let found = &gaps(&init, &[layer(&one)])[..];
+        assert_eq!(gaps(&init, &[layer(&both)], None), []);
+        let found = &gaps(&init, &[layer(&one)], None)[..];
         let [found] = found else {
             panic!("{found:?}");
         };
         assert_eq!(found.index, 0);
         let said = found.to_string();
-        assert!(said.contains("x86_64 mkdir(") && said.contains("by the profile ALLOW"), "{said}");
+        assert!(
+            said.contains("x86_64 mkdir(") && said.contains("by the profile ALLOW"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -136,15 +159,23 @@ mod tests {
         let filter = filter(&["mkdir", "rmdir", "chmod"]);
         let section = &filter.profile.section;
         let plain = crate::plain::compile(section, &filter.translation, None).unwrap();
-        assert_eq!(gaps(&[plain.to_bytes()], &[layer(&filter)]), []);
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
+        let init = [plain.to_bytes()];
+        for known in [0, 1] {
+            assert_eq!(cache.list().unwrap().len(), known);
+            assert_eq!(gaps(&init, &[layer(&filter)], Some(&cache)), []);
+        }
+        let other = self::filter(&["mkdir"]);
+        assert_eq!(gaps(&init, &[layer(&other)], Some(&cache)).len(), 1);
     }
 
     #[test]
     fn without_layers_every_filter_is_a_gap() {
         let filter = filter(&["mkdir"]);
         let init = [filter.program.to_bytes()];
-        assert_eq!(gaps(&init, &[])[0].why, Why::Nothing);
-        assert_eq!(gaps(&[], &[]), []);
+        assert_eq!(gaps(&init, &[], None)[0].why, Why::Nothing);
+        assert_eq!(gaps(&[], &[], None), []);
     }
 
     #[test]
@@ -154,7 +185,7 @@ mod tests {
             policy: None,
             ..layer(&both)
         };
-        assert_eq!(gaps(&[both.program.to_bytes()], &[ready]), []);
-        assert_eq!(gaps(&[one.program.to_bytes()], &[ready]).len(), 1);
+        assert_eq!(gaps(&[both.program.to_bytes()], &[ready], None), []);
+        assert_eq!(gaps(&[one.program.to_bytes()], &[ready], None).len(), 1);
     }
 }

@@ -131,10 +131,8 @@ pub const fn calls_before_exec(terminal: bool) -> &'static [(&'static str, libc:
         ("ioctl", libc::SYS_ioctl),
         ("execve", libc::SYS_execve),
     ];
-    const PLAIN: &[(&str, libc::c_long)] = &[
-        ("setsid", libc::SYS_setsid),
-        ("execve", libc::SYS_execve),
-    ];
+    const PLAIN: &[(&str, libc::c_long)] =
+        &[("setsid", libc::SYS_setsid), ("execve", libc::SYS_execve)];
     if terminal { ALL } else { PLAIN }
 }
 

@@ -9,3 +9,5 @@ pub(crate) mod procfs;
 pub(crate) mod ptrace;
 pub mod seccomp;
 pub mod tty;
+
+pub use process::PidFd;

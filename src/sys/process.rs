@@ -1,7 +1,9 @@
 //! Processes by descriptor, and a daemon that holds nothing of its parent's.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -66,6 +68,16 @@ impl PidFd {
     /// # Errors
     /// ESRCH, EPERM.
     pub fn kill(&self) -> nix::Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+
+    /// Sends a signal by its number, real-time ones too (pidfd_send_signal(2),
+    /// Linux 5.1).
+    ///
+    /// # Errors
+    /// ESRCH once the process is reaped, EPERM, EINVAL where no signal has the
+    /// number.
+    pub fn signal(&self, number: i32) -> nix::Result<()> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is open, and a null siginfo is what
         // pidfd_send_signal(2) defines as "as kill(2) does".
@@ -73,7 +85,7 @@ impl PidFd {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
                 self.0.as_raw_fd(),
-                libc::SIGKILL,
+                number,
                 no_info,
                 0,
             )
@@ -244,13 +256,8 @@ pub fn hide() -> nix::Result<()> {
 pub fn leave_session_keyring() -> nix::Result<()> {
     let no_name = std::ptr::null::<libc::c_char>();
     // SAFETY: a null name is what keyctl(2) defines as "an anonymous keyring".
-    let joined = unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            libc::KEYCTL_JOIN_SESSION_KEYRING,
-            no_name,
-        )
-    };
+    let joined =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, no_name) };
     match Errno::result(joined) {
         Ok(_) | Err(Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno),
@@ -265,6 +272,34 @@ pub fn wait(child: Pid) -> nix::Result<WaitStatus> {
             other => return other,
         }
     }
+}
+
+/// Reaps one child, after its end. nix's waitpid fails on a death by a
+/// real-time signal, when the child is reaped already.
+///
+/// # Errors
+/// ECHILD where it is no child of ours, or not any more.
+pub fn reap(child: Pid) -> nix::Result<ExitStatus> {
+    let mut status = 0;
+    loop {
+        // SAFETY: waitpid writes one integer, to a local of ours.
+        let reaped = unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) };
+        match Errno::result(reaped) {
+            Err(Errno::EINTR) => {}
+            reaped => return reaped.map(|_| ExitStatus::from_raw(status)),
+        }
+    }
+}
+
+/// Gives SIGCHLD its default action back: ignored, as an exec hands it on, it
+/// makes wait(2) forget how children ended.
+///
+/// # Errors
+/// Those of sigaction(2).
+pub fn remember_children() -> nix::Result<()> {
+    // SAFETY: the default disposition is no code, so nothing can be run by it.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }
+        .map(drop)
 }
 
 /// Cuts this process off from whoever forked it: no signal but SIGKILL and
@@ -282,9 +317,7 @@ pub fn isolate(name: &std::ffi::CStr, keep: &[BorrowedFd<'_>]) -> nix::Result<()
     prctl::set_dumpable(false)?;
     prctl::set_name(name)?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
-    // An ignored SIGCHLD, which an exec hands on, makes wait(2) forget.
-    // SAFETY: the default disposition is no code, so nothing can be run by it.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
+    remember_children()?;
     chdir("/")?;
     let mut kept: Vec<u32> = Vec::with_capacity(keep.len());
     for fd in keep {

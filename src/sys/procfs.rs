@@ -7,14 +7,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::Pid;
 
 use super::process::{PidFd, lift};
+use crate::input::open_beneath;
 
 /// The inode of proc(5)'s root, in each mount of it.
 const ROOT_INODE: libc::ino_t = 1;
@@ -90,6 +90,22 @@ impl Proc {
         start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
     }
 
+    /// The cgroups of a process, as cgroups(7) has it.
+    ///
+    /// # Errors
+    /// ENOENT where this proc(5) does not show the process.
+    pub fn cgroup(&self, process: &PidFd) -> io::Result<Vec<u8>> {
+        read(self.folder(process)?, "cgroup")
+    }
+
+    /// The mounts that this process sees: proc(5), `/proc/PID/mountinfo`.
+    ///
+    /// # Errors
+    /// ENOENT where this proc(5) does not show this process.
+    pub fn mountinfo(&self) -> io::Result<Vec<u8>> {
+        read(&self.0, &format!("{}/mountinfo", self.own_number()?))
+    }
+
     /// The number of a process in the pid namespace of this very mount.
     ///
     /// # Errors
@@ -148,7 +164,7 @@ impl Proc {
     /// The number of this process here, which getpid(2) does not know where
     /// the pid namespace is another.
     fn own_number(&self) -> io::Result<u32> {
-        let link = beneath(&self.0, "self", OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let link = open_beneath(&self.0, "self".as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         let number = readlinkat(&link, "")?;
         let number = number.to_str().and_then(|n| n.parse().ok());
         number.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -163,7 +179,7 @@ impl Proc {
     /// more can be read there.
     fn folder(&self, process: &PidFd) -> io::Result<OwnedFd> {
         let number = self.pid(process)?;
-        let folder = beneath(&self.0, &number.to_string(), OFlag::O_PATH)?;
+        let folder = open_beneath(&self.0, number.to_string().as_ref(), OFlag::O_PATH)?;
         // Else it may have ended before, and the folder be a successor's.
         match self.pid(process)? == number {
             true => Ok(folder),
@@ -174,19 +190,8 @@ impl Proc {
 
 fn read(dir: impl AsFd, path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::from(beneath(dir, path, OFlag::O_RDONLY)?).read_to_end(&mut bytes)?;
+    File::from(open_beneath(dir, path.as_ref(), OFlag::O_RDONLY)?).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Opens what is in this very mount: openat2(2), Linux 5.6.
-fn beneath(dir: impl AsFd, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_SYMLINKS
-        | ResolveFlag::RESOLVE_NO_XDEV;
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .resolve(resolve);
-    Ok(openat2(dir, Path::new(path), how)?)
 }
 
 fn no_data() -> io::Error {

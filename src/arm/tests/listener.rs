@@ -35,7 +35,7 @@ fn armed_to_ask_about(nr: libc::c_long) -> Result<(String, String), Box<dyn StdE
         path,
         metadata: None,
     };
-    let handover = Handover::connect(&listener, &state, getpid())?;
+    let handover = Handover::connect(&listener, &state, getpid(), "creating")?;
     let program = Program::new(vec![
         insn(op::LD_ABS, 0, 0, 0),
         insn(op::JEQ_K, 0, 1, nr as u32),

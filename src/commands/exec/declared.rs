@@ -22,19 +22,20 @@ pub fn declared(
     container: &Container,
     config: &Config,
 ) -> anyhow::Result<Vec<Wanted>> {
-    let process = config.process.as_ref();
-    let profile = |filter| Wanted::Profile(Box::new(filter));
+    let cache = source::cache(&args.cache);
+    let cache = cache.as_ref();
     if let Some(path) = &args.profile {
-        let filter = source::from_regular_file(path, process, &args.translate)?;
-        return Ok(vec![profile(filter)]);
+        let process = config.process.as_ref();
+        let source = source::from_regular_file(path, process, &args.translate)?;
+        return Ok(vec![Wanted::new(source, cache)?]);
     }
-    let own = source::from_config(config, &args.translate)?.map(profile);
+    let own = source::from_config(config, &args.translate)?;
+    let own = own.map(|source| Wanted::new(source, cache)).transpose()?;
     let mut filters: Vec<Wanted> = own.into_iter().collect();
     for hook in hooks(config)? {
-        let armed = wanted(&hook, &container.state, Some(config));
+        let armed = wanted(&hook, &container.state, Some(config), cache);
         filters.extend(armed.context("cannot get the filter that the config's hook has loaded")?);
     }
-    filters.iter().for_each(Wanted::log_findings);
     Ok(filters)
 }
 

@@ -10,11 +10,7 @@ use crate::cli::ExecArgs;
 ///
 /// # Errors
 /// The file that describes it is refused, or an option over it.
-pub fn described(
-    args: &ExecArgs,
-    argv: Vec<String>,
-    config: &Config,
-) -> anyhow::Result<Execution> {
+pub fn described(args: &ExecArgs, argv: Vec<String>, config: &Config) -> anyhow::Result<Execution> {
     let mut execution = match &args.process {
         Some(path) => Execution::read(path)?,
         None => {

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, bail};
-use log::{debug, warn};
+use log::{Level, debug, log_enabled, warn};
 use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::{Config, Process, State};
-use oci_seccomp::filter::Filter;
+use oci_seccomp::cache::Cache;
 use oci_seccomp::listener::Handover;
+use oci_seccomp::loadable::{Loadable, Source};
 use oci_seccomp::policy::{Flags, Listener};
 use oci_seccomp::profile_dir;
 
@@ -17,52 +18,57 @@ use crate::commands::source::{self, PROFILE_LIMIT};
 /// One filter to load.
 pub enum Wanted {
     /// That of a profile.
-    Profile(Box<Filter>),
+    Profile(Box<Loadable>),
     /// A ready program from this file.
     Ready(String, Program, Flags),
 }
 
 impl Wanted {
-    /// Where it is from.
-    pub fn origin(&self) -> &str {
-        match self {
-            Self::Profile(filter) => &filter.profile.origin,
-            Self::Ready(origin, ..) => origin,
-        }
+    /// Makes a profile's, or takes it from the cache.
+    pub fn new(source: Source, cache: Option<&Cache>) -> anyhow::Result<Self> {
+        let wanted = Self::Profile(Box::new(Loadable::new(source, cache)?));
+        wanted.log_findings();
+        Ok(wanted)
     }
 
     /// As the tracer takes it.
     pub fn layer<'a>(&'a self, listener: Option<&'a Handover>) -> Layer<'a> {
-        let (program, flags, policy) = match self {
-            Self::Profile(filter) => {
-                let policy = &filter.translation.policy;
-                (&filter.program, policy.flags, Some(policy))
-            }
-            Self::Ready(_, program, flags) => (program, *flags, None),
-        };
-        Layer {
-            name: self.origin(),
-            program,
-            flags,
-            policy,
-            listener,
+        match self {
+            Self::Profile(loadable) => Layer {
+                name: loadable.origin(),
+                program: &loadable.program,
+                flags: loadable.flags,
+                policy: Some(&**loadable),
+                listener,
+            },
+            Self::Ready(origin, program, flags) => Layer {
+                name: origin,
+                program,
+                flags: *flags,
+                policy: None,
+                listener,
+            },
         }
     }
 
     /// The agent that NOTIFY rules ask.
     pub fn listener(&self) -> Option<&Listener> {
         match self {
-            Self::Profile(filter) => filter.translation.policy.listener.as_ref(),
+            Self::Profile(loadable) => loadable.listener.as_ref(),
             Self::Ready(..) => None,
         }
     }
 
-    /// Logs what was found on the way.
-    pub fn log_findings(&self) {
-        let Self::Profile(filter) = self else {
-            return;
+    /// Logs what was found on the way, if somebody listens.
+    fn log_findings(&self) {
+        let filter = match self {
+            Self::Profile(loadable) if log_enabled!(Level::Debug) => loadable.filter(),
+            _ => None,
         };
-        for finding in &filter.translation.findings {
+        for (filter, finding) in filter
+            .iter()
+            .flat_map(|f| f.translation.findings.iter().map(move |n| (f, n)))
+        {
             let site = finding.rule.map(|rule| filter.profile.site(rule));
             let site = site.map_or_else(String::new, |s| s + ": ");
             debug!(
@@ -80,10 +86,11 @@ pub fn wanted(
     args: &HookArgs,
     state: &State,
     config: Option<&Config>,
+    cache: Option<&Cache>,
 ) -> anyhow::Result<Vec<Wanted>> {
     let process = config.and_then(|c| c.process.as_ref());
-    let first = first(args, state, config, process)?;
-    let named = named(args, state, config, process)?;
+    let first = first(args, state, config, process, cache)?;
+    let named = named(args, state, config, process, cache)?;
     Ok(first.into_iter().chain(named).collect())
 }
 
@@ -93,12 +100,12 @@ fn first(
     state: &State,
     config: Option<&Config>,
     process: Option<&Process>,
+    cache: Option<&Cache>,
 ) -> anyhow::Result<Option<Wanted>> {
-    let profile = |filter| Wanted::Profile(Box::new(filter));
     match (&args.profile, &args.bpf, config) {
         (Some(path), _, _) => {
-            let filter = source::from_regular_file(path, process, &args.translate)?;
-            Ok(Some(profile(filter)))
+            let source = source::from_regular_file(path, process, &args.translate)?;
+            Wanted::new(source, cache).map(Some)
         }
         (None, Some(path), _) => {
             let program = source::program(path)?;
@@ -111,7 +118,8 @@ fn first(
             Ok(Some(Wanted::Ready(origin, program, flags)))
         }
         (None, None, Some(config)) => {
-            Ok(source::from_config(config, &args.translate)?.map(profile))
+            let source = source::from_config(config, &args.translate)?;
+            source.map(|s| Wanted::new(s, cache)).transpose()
         }
         (None, None, None) => bail!(
             "there is no bundle in sight at {}, as is so at startContainer: give --profile or \
@@ -127,6 +135,7 @@ fn named(
     state: &State,
     config: Option<&Config>,
     process: Option<&Process>,
+    cache: Option<&Cache>,
 ) -> anyhow::Result<Option<Wanted>> {
     let key = profile_dir::ANNOTATION;
     let in_config = || config.and_then(|c| c.annotations.get(key));
@@ -139,6 +148,6 @@ fn named(
     };
     let asked = || format!("the annotation {key} asks for a profile");
     let (path, text) = profile_dir::read(dir, name, PROFILE_LIMIT).with_context(asked)?;
-    let filter = source::from_text(&path, &text, process, &args.translate).with_context(asked)?;
-    Ok(Some(Wanted::Profile(Box::new(filter))))
+    let source = source::from_text(&path, text, process, &args.translate).with_context(asked)?;
+    Wanted::new(source, cache).map(Some).with_context(asked)
 }
