@@ -10,8 +10,12 @@ mod ends;
 mod filters;
 #[path = "exec/options.rs"]
 mod options;
+#[path = "exec/podman.rs"]
+mod podman;
 #[path = "exec/process.rs"]
 mod process;
+#[path = "exec/terminal.rs"]
+mod terminal;
 
 use serde_json::{Value, json};
 use support::{Container, Outcome, Runtime};
@@ -58,6 +62,24 @@ fn each_setting(runtime: Runtime, test: impl Fn(Container)) {
                 });
             }
         }
+    }
+}
+
+/// Of these as many as show each pair of two settings.
+fn each_pair(runtime: Runtime, test: impl Fn(Container)) {
+    for (no_new_privileges, uid, user_namespace) in [
+        (false, 0, false),
+        (false, 1000, true),
+        (true, 0, true),
+        (true, 1000, false),
+    ] {
+        let container = Container::new(runtime)
+            .no_new_privileges(no_new_privileges)
+            .uid(uid);
+        test(match user_namespace {
+            true => container.user_namespace(),
+            false => container,
+        });
     }
 }
 

@@ -207,6 +207,20 @@ static void poison(pid_t pid)
 	kill(pid, SIGCONT);
 }
 
+/* Too late for the command is too late. */
+static void leave_stopped(pid_t pid)
+{
+	char exe[PATH_MAX];
+
+	settle(pid);
+	if (early(pid, exe, sizeof exe)) {
+		printf("early stopped\n");
+		return;
+	}
+	printf("late\n");
+	kill(pid, SIGCONT);
+}
+
 static void hunt(const char *mode, pid_t pid)
 {
 	if (mode[0] == 'k') {
@@ -220,7 +234,7 @@ static void hunt(const char *mode, pid_t pid)
 	else if (mode[0] == 'p')
 		poison(pid);
 	else
-		printf("stopped\n");
+		leave_stopped(pid);
 }
 
 int main(int argc, char **argv)

@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{CALLS, DENIED, ENOENT, allows_only, denies, each_setting, is_filtered, is_refused};
+use super::{
+    CALLS, DENIED, ENOENT, allows_only, denies, each_pair, each_setting, is_filtered, is_refused,
+};
 use crate::support::{self, Agent, Container, Created, Manner, Runtime, Stage};
 
 support::on_each_runtime_and_youki! {
@@ -37,7 +39,7 @@ fn is_filtered_as_the_hook_has_armed_init(runtime: Runtime) {
 /// youki loads none of its own for root where the config says that it may gain
 /// privileges; ours has it all the same.
 fn is_filtered_as_the_section_says(runtime: Runtime) {
-    each_setting(runtime, |container| {
+    each_pair(runtime, |container| {
         let created = container.seccomp(&denies(&["mkdir"])).running();
         let seen = created.exec_probe(&[], CALLS).run().success();
         is_filtered(&seen, "1");
@@ -56,10 +58,16 @@ fn takes_the_section_and_the_hook_together(runtime: Runtime) {
                 .running()
         };
         let probe = format!("{CALLS} -- call rmdir @/none");
-        let seen = container(&["rmdir"]).exec_probe(&[], &probe).run().success();
+        let seen = container(&["rmdir"])
+            .exec_probe(&[], &probe)
+            .run()
+            .success();
         is_filtered(&seen, "2");
         assert_eq!(seen.errno("rmdir"), DENIED, "{seen}");
-        let seen = container(&["mkdir"]).exec_probe(&[], &probe).run().success();
+        let seen = container(&["mkdir"])
+            .exec_probe(&[], &probe)
+            .run()
+            .success();
         is_filtered(&seen, "1");
         assert_eq!(seen.errno("rmdir"), ENOENT, "{seen}");
     }
@@ -71,7 +79,12 @@ fn a_named_profile_of_the_site_is_loaded_too(runtime: Runtime) {
     fs::create_dir(&dir).expect("directory");
     fs::write(dir.join("app.json"), denies(&["rmdir"]).to_string()).expect("profile");
     let base = container.file("base.json", denies(&["mkdir"]).to_string());
-    let args = ["--profile".as_ref(), base.as_os_str(), "--profile-dir".as_ref(), dir.as_os_str()];
+    let args = [
+        "--profile".as_ref(),
+        base.as_os_str(),
+        "--profile-dir".as_ref(),
+        dir.as_os_str(),
+    ];
     let created = container
         .annotation("io.oci-seccomp.profile", "app")
         .hook(Stage::CreateRuntime, &args)
@@ -114,14 +127,36 @@ fn a_profile_given_takes_their_place(runtime: Runtime) {
 /// Not one of the calls before the command's first is filtered.
 fn a_profile_need_not_allow_what_comes_before_the_command(runtime: Runtime) {
     let forbidden = [
-        "seccomp", "execve", "execveat", "clone", "clone3", "fork", "vfork", "setsid", "capset",
-        "prctl", "close_range", "sendmsg", "setresuid", "setgroups", "ioctl", "rt_sigaction",
+        "seccomp",
+        "execve",
+        "execveat",
+        "clone",
+        "clone3",
+        "fork",
+        "vfork",
+        "setsid",
+        "capset",
+        "prctl",
+        "close_range",
+        "sendmsg",
+        "setresuid",
+        "setgroups",
+        "ioctl",
+        "rt_sigaction",
     ];
-    each_setting(runtime, |container| {
+    each_pair(runtime, |container| {
         let created = container.running();
-        let seen = with_profile(&created, &allows_only(&["write", "exit_group"]), &["/hello"]);
+        let seen = with_profile(
+            &created,
+            &allows_only(&["write", "exit_group"]),
+            &["/hello"],
+        );
         assert_eq!(seen.exits(7).stdout, "hello\n");
-        let seen = with_profile(&created, &denies(&forbidden), &["/probe", "call", "execve", "0"]);
+        let seen = with_profile(
+            &created,
+            &denies(&forbidden),
+            &["/probe", "call", "execve", "0"],
+        );
         assert_eq!(seen.success().errno("execve"), DENIED);
         created.is_alone();
     });
@@ -151,12 +186,20 @@ fn refuses_to_be_less_confined_than_init(runtime: Runtime) {
 fn loads_filters_of_inits_when_told_to(runtime: Runtime) {
     let created = with_a_filter_of_its_own(runtime, &denies(&["mkdir"]));
     let probe = format!("{CALLS} -- call chmod @/none 0");
-    let seen = created.exec_probe(&["--inherit-filters"], &probe).run().success();
+    let seen = created
+        .exec_probe(&["--inherit-filters"], &probe)
+        .run()
+        .success();
     is_filtered(&seen, "2");
     assert_eq!(seen.errno("chmod"), 78, "{seen}");
     // With nothing to inherit it changes nothing.
-    let created = Container::new(runtime).seccomp(&denies(&["mkdir"])).running();
-    let seen = created.exec_probe(&["--inherit-filters"], &probe).run().success();
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
+    let seen = created
+        .exec_probe(&["--inherit-filters"], &probe)
+        .run()
+        .success();
     is_filtered(&seen, "1");
 }
 
@@ -172,7 +215,11 @@ fn joins_a_wrapped_bundle_as_its_workload(runtime: Runtime) {
         let seen = created.exec_probe(&[], CALLS).run().success();
         is_filtered(&seen, "1");
         for key in ["Seccomp_filters", "NoNewPrivs", "CapEff", "Uid"] {
-            assert_eq!(seen.field("self", key), seen.field("pid1", key), "{key}: {seen}");
+            assert_eq!(
+                seen.field("self", key),
+                seen.field("pid1", key),
+                "{key}: {seen}"
+            );
         }
         created.is_alone();
     }
@@ -193,7 +240,7 @@ const MKDIRS: &str = "status -- call mkdir @/tmp/faked 0x1ed -- call rmdir @/tmp
      -- fork call mkdirat -1 @/tmp/denied 0 -- call close 99";
 
 fn the_agent_answers_the_new_process(runtime: Runtime) {
-    each_setting(runtime, |container| {
+    each_pair(runtime, |container| {
         // Two connections: init's, and the new process's.
         let agent = Agent::serving(Manner::Answers, 2);
         let created = container

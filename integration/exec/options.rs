@@ -35,11 +35,19 @@ fn user_cwd_and_env_go_over_the_config(runtime: Runtime) {
         })
         .running();
     let options = [
-        "--user", "1000:7", "--cwd", "/tmp", "--env", "A=option", "--env", "C=a=b", "--env", "C=last",
-        "--env", "EMPTY=",
+        "--user", "1000:7", "--cwd", "/tmp", "--env", "A=option", "--env", "C=a=b", "--env",
+        "C=last", "--env", "EMPTY=",
     ];
-    let seen = created.exec(&options, &["sh", "-c", STATUS]).run().success();
-    let has = |line: &str| assert!(seen.stdout.lines().any(|l| l == line), "no {line:?}: {seen}");
+    let seen = created
+        .exec(&options, &["sh", "-c", STATUS])
+        .run()
+        .success();
+    let has = |line: &str| {
+        assert!(
+            seen.stdout.lines().any(|l| l == line),
+            "no {line:?}: {seen}"
+        )
+    };
     has("Uid:\t1000\t1000\t1000\t1000");
     has("Gid:\t7\t7\t7\t7");
     has("CapEff:\t0000000000000000");
@@ -51,12 +59,19 @@ fn user_cwd_and_env_go_over_the_config(runtime: Runtime) {
     has("/tmp");
     assert!(!seen.stdout.contains("=config\nA="), "{seen}");
     assert_eq!(seen.stdout.matches("\nA=").count(), 1, "{seen}");
-    let seen = created.exec(&["--user", "5"], &["sh", "-c", STATUS]).run().success();
+    let seen = created
+        .exec(&["--user", "5"], &["sh", "-c", STATUS])
+        .run()
+        .success();
     assert!(seen.stdout.contains("Gid:\t0\t"), "the config's: {seen}");
     for (option, value) in [("--env", "NONE"), ("--env", "=x"), ("--cwd", "tmp")] {
         is_refused(created.exec(&[option, value], &["/hello"]).run(), option);
     }
-    for (option, value) in [("--user", "root"), ("--user", "4294967295"), ("--cap", "CAP_FLY")] {
+    for (option, value) in [
+        ("--user", "root"),
+        ("--user", "4294967295"),
+        ("--cap", "CAP_FLY"),
+    ] {
         is_refused(created.exec(&[option, value], &["/hello"]).run(), value);
     }
     created.is_alone();
@@ -69,7 +84,11 @@ fn refuses_folders_that_are_none(runtime: Runtime) {
     fs::create_dir(rootfs.join("secret")).expect("folder");
     fs::set_permissions(rootfs.join("secret"), fs::Permissions::from_mode(0o700)).expect("mode");
     symlink("/tmp", rootfs.join("link")).expect("link");
-    for (cwd, why) in [("/none", "ENOENT"), ("/file", "ENOTDIR"), ("/file/x", "ENOTDIR")] {
+    for (cwd, why) in [
+        ("/none", "ENOENT"),
+        ("/file", "ENOTDIR"),
+        ("/file/x", "ENOTDIR"),
+    ] {
         let seen = created.exec(&["--cwd", cwd], &["/hello"]).run();
         is_refused(seen, why).says(cwd);
     }
@@ -94,14 +113,19 @@ fn gains_capabilities_but_hands_none_on(runtime: Runtime) {
         assert!(seen.stdout.contains(&expected), "{expected}: {seen}");
     }
     // Another user has it in reach, and no more.
-    let seen = created.exec(&[&caps[..], &["--user", "1000"]].concat(), &grep).run().success();
+    let seen = created
+        .exec(&[&caps[..], &["--user", "1000"]].concat(), &grep)
+        .run()
+        .success();
     assert!(seen.stdout.contains("CapEff:\t0000000000000000"), "{seen}");
     assert!(seen.stdout.contains("CapBnd:\t00000000800c25fb"), "{seen}");
     created.is_alone();
 }
 
 fn becomes_what_a_file_describes(runtime: Runtime) {
-    let created = Container::new(runtime).seccomp(&denies(&["mkdir"])).running();
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
     let calls: Vec<&str> = std::iter::once("/probe").chain(CALLS.split(' ')).collect();
     let described = json!({
         "user": { "uid": 1000, "gid": 1000, "additionalGids": [9] },
@@ -116,12 +140,24 @@ fn becomes_what_a_file_describes(runtime: Runtime) {
     assert_eq!(seen.field("self", "NoNewPrivs"), "1", "{seen}");
     assert_eq!(seen.field("self", "Uid"), "1000", "{seen}");
     let mut who = described.clone();
-    who["args"] = json!(["sh", "-c", "busybox env; grep -E '^(Groups|CapBnd)' /proc/self/status"]);
+    who["args"] = json!([
+        "sh",
+        "-c",
+        "busybox env; grep -E '^(Groups|CapBnd)' /proc/self/status"
+    ]);
     created.file("process.json", who.to_string());
     let seen = created.exec(&options, &[]).run().success();
     assert!(!seen.stdout.contains("OCI_SECCOMP_TEST"), "{seen}");
-    for line in ["ONLY=this", "Groups:\t9 ", "CapBnd:\t0000000000000020", "HOME=/"] {
-        assert!(seen.stdout.lines().any(|l| l == line), "no {line:?}: {seen}");
+    for line in [
+        "ONLY=this",
+        "Groups:\t9 ",
+        "CapBnd:\t0000000000000020",
+        "HOME=/",
+    ] {
+        assert!(
+            seen.stdout.lines().any(|l| l == line),
+            "no {line:?}: {seen}"
+        );
     }
     for (text, why) in [
         ("{}", "cwd"),
@@ -145,7 +181,10 @@ fn refuses_a_command_and_a_file_and_neither(runtime: Runtime) {
     is_refused(created.exec(&[], &["--"]).run(), "name a command");
     let both = [&options[..], &["--user", "5"]].concat();
     is_refused(created.exec(&both, &[]).run(), "cannot be used with");
-    is_refused(created.exec(&["--tty", "--detach"], &["/hello"]).run(), "cannot be used with");
+    is_refused(
+        created.exec(&["--tty", "--detach"], &["/hello"]).run(),
+        "cannot be used with",
+    );
     is_refused(created.exec(&["--pid", "1"], &["/hello"]).run(), "--pid");
     is_refused(created.ours(&[]).arg("exec").run(), "name a container");
     is_refused(created.ours(&[]).args(["exec", "--none"]).run(), "--none");
@@ -157,7 +196,11 @@ fn writes_the_pid_before_the_command_runs(runtime: Runtime) {
     // Where the command can see it.
     let path = created.rootfs().join("pid");
     let options = ["--pid-file", path.to_str().expect("UTF-8")];
-    let argv = ["sh", "-c", "cat /pid; echo; ls -a /; grep NSpid /proc/self/status"];
+    let argv = [
+        "sh",
+        "-c",
+        "cat /pid; echo; ls -a /; grep NSpid /proc/self/status",
+    ];
     let seen = created.exec(&options, &argv).run().success();
     let pid = fs::read_to_string(&path).expect("pid file");
     assert_eq!(seen.stdout.lines().next(), Some(pid.as_str()), "{seen}");
@@ -173,17 +216,26 @@ fn writes_the_pid_before_the_command_runs(runtime: Runtime) {
 }
 
 fn leaves_a_detached_command_running(runtime: Runtime) {
-    let created = Container::new(runtime).seccomp(&denies(&["mkdir"])).running();
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
     let path = created.bundle().join("exec-pid");
     let options = ["--detach", "--pid-file", path.to_str().expect("UTF-8")];
     let seen = created.exec(&options, &["sleep", "100"]).run().success();
-    let pid: i32 = fs::read_to_string(&path).expect("pid file").parse().expect("a number");
+    let pid: i32 = fs::read_to_string(&path)
+        .expect("pid file")
+        .parse()
+        .expect("a number");
     assert!(process::alive(pid), "{seen}");
     let status = |key| process::status(pid, key).unwrap_or_default();
     assert_eq!(status("Seccomp"), "2");
     assert_eq!(status("Seccomp_filters"), "1");
     assert_eq!(status("TracerPid"), "0");
-    assert!(status("Name") == "sleep" || status("Name") == "busybox", "{}", status("Name"));
+    assert!(
+        status("Name") == "sleep" || status("Name") == "busybox",
+        "{}",
+        status("Name")
+    );
     let adopted: i32 = status("PPid").parse().expect("a number");
     assert!(process::alive(adopted), "by {adopted}");
     assert_eq!(created.others().len(), 1, "{:?}", created.others());
@@ -193,7 +245,9 @@ fn leaves_a_detached_command_running(runtime: Runtime) {
 }
 
 fn joins_by_the_number_of_init_alone(runtime: Runtime) {
-    let created = Container::new(runtime).seccomp(&denies(&["mkdir"])).running();
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
     let pid = created.pid().to_string();
     let ours = |pid: &str, bundle: &Path| {
         let run = created.ours(&[]).args(["exec", "--pid", pid, "--bundle"]);
@@ -204,7 +258,10 @@ fn joins_by_the_number_of_init_alone(runtime: Runtime) {
     is_refused(ours("4194304", created.bundle()), "4194304");
     is_refused(ours(&pid, Path::new("/none")), "/none");
     // Not the init of a pid namespace, as the bundle has it.
-    is_refused(ours(&std::process::id().to_string(), created.bundle()), "init");
+    is_refused(
+        ours(&std::process::id().to_string(), created.bundle()),
+        "init",
+    );
     created.is_alone();
 }
 
@@ -212,7 +269,9 @@ fn finds_the_container_by_its_runtime_alone(runtime: Runtime) {
     let created = Container::new(runtime).running();
     // Each runtime's own folder; no other knows this one.
     let run = created.ours(&[]).args(["exec", "--root"]);
-    let run = run.arg(created.bundle().join("state")).args([created.id(), "/hello"]);
+    let run = run
+        .arg(created.bundle().join("state"))
+        .args([created.id(), "/hello"]);
     assert_eq!(run.run().exits(7).stdout, "hello\n");
     created.is_alone();
 }
@@ -223,11 +282,16 @@ fn takes_the_words_after_the_container_as_they_are(runtime: Runtime) {
     assert_eq!(run(&["busybox", "echo", "-n", "--user", "5"]), "--user 5");
     assert_eq!(run(&["--", "busybox", "echo", "--", "x"]), "-- x\n");
     assert_eq!(run(&["/probe", "print", "a", "--", "print", "b"]), "a\nb\n");
-    assert_eq!(run(&["busybox", "printf", "%s|", "", "a b", "*", "ü"]), "|a b|*|ü|");
+    assert_eq!(
+        run(&["busybox", "printf", "%s|", "", "a b", "*", "ü"]),
+        "|a b|*|ü|"
+    );
 }
 
 fn tells_its_errors_from_the_commands(runtime: Runtime) {
-    let created = Container::new(runtime).seccomp(&denies(&["mkdir"])).running();
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
     let rootfs = created.rootfs();
     fs::write(rootfs.join("plain"), "").expect("file");
     fs::write(rootfs.join("bin/garbage"), "no program").expect("file");
@@ -275,26 +339,52 @@ fn tells_its_errors_from_the_commands(runtime: Runtime) {
 
 fn hands_the_streams_on(runtime: Runtime) {
     // With a filter, or it warns on standard error that there is none.
-    let created = Container::new(runtime).seccomp(&denies(&["mkdir"])).running();
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
     let text = "line\n".repeat(50_000);
-    let seen = created.exec(&[], &["cat"]).stdin(text.clone()).run().success();
-    assert!(seen.stdout == text, "{} bytes of {}", seen.stdout.len(), text.len());
-    let seen = created.exec(&[], &["sh", "-c", "echo out; echo err >&2"]).run();
-    assert_eq!((seen.stdout.as_str(), seen.stderr.as_str()), ("out\n", "err\n"));
+    let seen = created
+        .exec(&[], &["cat"])
+        .stdin(text.clone())
+        .run()
+        .success();
+    assert!(
+        seen.stdout == text,
+        "{} bytes of {}",
+        seen.stdout.len(),
+        text.len()
+    );
+    let seen = created
+        .exec(&[], &["sh", "-c", "echo out; echo err >&2"])
+        .run();
+    assert_eq!(
+        (seen.stdout.as_str(), seen.stderr.as_str()),
+        ("out\n", "err\n")
+    );
     // A pipe is given to the user, who then can open it again; one that is
     // closed ends the writer.
     let script = r#""$@" | cat; echo "${PIPESTATUS[0]}""#;
     let piped = |argv: &[&str]| {
         let run = created.host(&["bash", "-c", script, "bash"]);
-        let run = run.arg(support::binary()).args(["exec", "--runtime", runtime.name(), "--root"]);
-        let run = run.arg(created.bundle().join("state")).args(["--user", "1000"]);
+        let run = run
+            .arg(support::binary())
+            .args(["exec", "--runtime", runtime.name(), "--root"]);
+        let run = run
+            .arg(created.bundle().join("state"))
+            .args(["--user", "1000"]);
         run.arg(created.id()).args(argv).run()
     };
-    let seen = piped(&["sh", "-c", "echo again > /dev/stdout; echo again > /proc/self/fd/1"]);
+    let seen = piped(&[
+        "sh",
+        "-c",
+        "echo again > /dev/stdout; echo again > /proc/self/fd/1",
+    ]);
     assert_eq!(seen.stdout, "again\nagain\n0\n", "{seen}");
     let script = r#""$@" | busybox head -n 1; echo "${PIPESTATUS[0]}""#;
     let run = created.host(&["bash", "-c", script, "bash"]);
-    let run = run.arg(support::binary()).args(["exec", "--runtime", runtime.name(), "--root"]);
+    let run = run
+        .arg(support::binary())
+        .args(["exec", "--runtime", runtime.name(), "--root"]);
     let run = run.arg(created.bundle().join("state")).arg(created.id());
     let seen = run.args(["busybox", "yes"]).run().success();
     assert_eq!(seen.stdout, "y\n141\n", "{seen}");
@@ -309,21 +399,34 @@ fn works_with_closed_streams(runtime: Runtime) {
         File::create(&to).expect("file");
         let script = format!(r#"exec "$@" {closed}"#);
         let run = created.host(&["bash", "-c", &script, "bash"]);
-        let run = run.arg(support::binary()).args(["exec", "--runtime", runtime.name(), "--root"]);
+        let run = run
+            .arg(support::binary())
+            .args(["exec", "--runtime", runtime.name(), "--root"]);
         let run = run.arg(created.bundle().join("state")).arg(created.id());
         let look = "for fd in /proc/self/fd/*; do busybox readlink $fd; done > /tmp/seen 2>/tmp/err; exit 3";
         let seen = run.args(["sh", "-c", look]).run();
         let said = fs::read_to_string(&to).expect("file");
         let outside = |line: &&str| {
-            let known = ["/tmp/seen", "/tmp/err", "/dev/null", "/proc/self/fd", "pipe:", "/tmp/#"];
-            !known.iter().any(|k| line.starts_with(k)) && !line.contains("(deleted)") && !line.starts_with("/proc/")
+            let known = [
+                "/tmp/seen",
+                "/tmp/err",
+                "/dev/null",
+                "/proc/self/fd",
+                "pipe:",
+                "/tmp/#",
+            ];
+            !known.iter().any(|k| line.starts_with(k))
+                && !line.contains("(deleted)")
+                && !line.starts_with("/proc/")
         };
         assert_eq!(said.lines().find(outside), None, "{number}: {said}{seen}");
         assert_eq!(seen.code(), Some(3), "{closed}: {seen}");
     }
     // An error that nobody can hear has its status.
     let run = created.host(&["bash", "-c", r#"exec "$@" <&- >&- 2>&-"#, "bash"]);
-    let run = run.arg(support::binary()).args(["exec", "--runtime", runtime.name(), "--root"]);
+    let run = run
+        .arg(support::binary())
+        .args(["exec", "--runtime", runtime.name(), "--root"]);
     let run = run.arg(created.bundle().join("state")).arg(created.id());
     run.args(["--cwd"]).run().exits(127);
     created.exec(&[], &["/none"]).run().exits(127);

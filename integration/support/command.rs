@@ -24,6 +24,7 @@ pub struct Run {
     limit: Duration,
     stdin: Option<File>,
     output: Option<PathBuf>,
+    terminal: Option<File>,
     name: Option<String>,
 }
 
@@ -34,6 +35,7 @@ impl Run {
             limit: LIMIT,
             stdin: None,
             output: None,
+            terminal: None,
             name: None,
         }
     }
@@ -58,7 +60,7 @@ impl Run {
         self
     }
 
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
         let mut file = scratch();
         file.write_all(&bytes.into()).expect("write of stdin");
         file.rewind().expect("rewind of stdin");
@@ -83,6 +85,12 @@ impl Run {
         self
     }
 
+    /// Standard output and error are this file, and not kept.
+    pub fn on_terminal(mut self, file: File) -> Self {
+        self.terminal = Some(file);
+        self
+    }
+
     /// What to call it in messages, instead of its whole argv.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
@@ -98,10 +106,12 @@ impl Run {
     pub fn start(mut self) -> Started {
         let (stdout, stderr) = self.output_files();
         let stdin = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
+        let out = self.terminal.as_ref().unwrap_or(&stdout);
+        let err = self.terminal.as_ref().unwrap_or(&stderr);
         self.command
             .stdin(stdin)
-            .stdout(stdout.try_clone().expect("dup of stdout"))
-            .stderr(stderr.try_clone().expect("dup of stderr"))
+            .stdout(out.try_clone().expect("dup of stdout"))
+            .stderr(err.try_clone().expect("dup of stderr"))
             .process_group(0);
         let shown = self.name.take();
         let shown = shown.unwrap_or_else(|| format!("{:?}", self.command));
@@ -155,6 +165,10 @@ impl Started {
     /// Sends it a signal, and to nobody else of its group.
     pub fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(Pid::from_raw(self.pid()), signal).expect("kill");
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait for a child").is_some()
     }
 
     /// What it has printed so far.

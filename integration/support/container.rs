@@ -52,7 +52,9 @@ const CAPABILITIES: &[&str] = &[
 const ASLEEP: &str = "asleep";
 
 /// The user land; the probe does what a shell is not needed for.
-const APPLETS: &[&str] = &["sh", "cat", "grep", "id", "ls", "mkdir", "sleep", "uname", "env", "stat"];
+const APPLETS: &[&str] = &[
+    "sh", "cat", "grep", "id", "ls", "mkdir", "sleep", "uname", "env", "stat",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
@@ -575,12 +577,17 @@ impl Created {
     /// `oci-seccomp exec OPTIONS ID ARGV…`, where the runtime finds the
     /// container; also the cgroups are those that the runtime saw.
     pub fn exec(&self, options: &[&str], argv: &[&str]) -> Run {
+        self.exec_before(&[], options, argv)
+    }
+
+    /// The same as the end of another command: `BEFORE… oci-seccomp exec …`.
+    pub fn exec_before(&self, before: &[&str], options: &[&str], argv: &[&str]) -> Run {
         let runtime = self.runtime().program().expect("an installed runtime");
-        self.ours(&[])
+        self.ours(before)
             .args(["exec", "--runtime"])
             .arg(runtime)
             .arg("--root")
-            .arg(self.bundle().join("state"))
+            .arg(self.root())
             .args(options)
             .arg(self.id())
             .args(argv)
@@ -619,6 +626,16 @@ impl Created {
         let mut all = self.container.processes();
         all.retain(|(pid, _)| *pid != init);
         all
+    }
+
+    /// Sends a signal to `oci-seccomp exec` where another command started it.
+    #[track_caller]
+    pub fn signal_ours(&self, started: &super::Started, signal: nix::sys::signal::Signal) {
+        let children = format!("/proc/{0}/task/{0}/children", started.pid());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let child = children.split_whitespace().next();
+        let pid = child.map_or(started.pid(), |pid| pid.parse().expect("a pid"));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("kill");
     }
 
     /// Nothing is left of a failed exec, or of one that has ended.

@@ -25,8 +25,8 @@ pub mod programs;
 use std::path::{Path, PathBuf};
 
 pub use agent::{Agent, Manner};
-pub use command::{Outcome, Run};
 pub use command::Started;
+pub use command::{Outcome, Run};
 pub use container::{Container, Created, Runtime, Stage};
 pub use podman::Podman;
 
@@ -85,8 +85,8 @@ macro_rules! on_each_runtime_and_youki {
         }
     };
 }
-pub(crate) use on_each_runtime_and_youki;
 pub(crate) use on_each_runtime;
+pub(crate) use on_each_runtime_and_youki;
 
 /// Runs a test if its runtime can run here.
 pub fn on(runtime: Runtime, test: impl FnOnce(Runtime)) {

@@ -40,7 +40,13 @@ pub fn hello() -> &'static Path {
 /// What a hostile container runs as its init; see `hunter.c`.
 pub fn hunter() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build_with(&["-O1", "-Wall", "-Wextra", "-Werror", "-static"], "hunter", "64"))
+    BUILT.get_or_init(|| {
+        build_with(
+            &["-O1", "-Wall", "-Wextra", "-Werror", "-static"],
+            "hunter",
+            "64",
+        )
+    })
 }
 
 /// A static busybox: the container's user land.
