@@ -95,6 +95,34 @@ static void holds_secret(pid_t pid, const char *name)
 		close(fd);
 }
 
+/* All that is mapped and can be read. */
+static void memory_holds_secret(pid_t pid)
+{
+	static char text[1 << 20];
+	char row[512];
+	unsigned long from, to;
+	FILE *maps = fopen(in(pid, "maps"), "r");
+	int mem = open(in(pid, "mem"), O_RDONLY);
+
+	while (maps && mem >= 0 && fgets(row, sizeof row, maps)) {
+		if (sscanf(row, "%lx-%lx", &from, &to) != 2)
+			continue;
+		for (; from < to; from += sizeof text / 2) {
+			size_t size = to - from < sizeof text ? to - from : sizeof text;
+			ssize_t n = pread(mem, text, size, from);
+
+			if (n > 0 && memmem(text, n, secret, strlen(secret))) {
+				printf("leak the memory has the secret: %s", row);
+				break;
+			}
+		}
+	}
+	if (maps)
+		fclose(maps);
+	if (mem >= 0)
+		close(mem);
+}
+
 static void leads_out(pid_t pid, const char *name)
 {
 	char path[PATH_MAX];
@@ -161,6 +189,7 @@ static void watch(pid_t pid)
 	leads_out(pid, "cwd");
 	descriptors(pid);
 	holds_secret(pid, "environ");
+	memory_holds_secret(pid);
 	if (ptrace(PTRACE_ATTACH, pid, 0, 0) == 0) {
 		int status;
 

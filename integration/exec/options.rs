@@ -366,9 +366,12 @@ fn hands_the_streams_on(runtime: Runtime) {
     let script = r#""$@" | cat; echo "${PIPESTATUS[0]}""#;
     let piped = |argv: &[&str]| {
         let run = created.host(&["bash", "-c", script, "bash"]);
-        let run = run
-            .arg(support::binary())
-            .args(["exec", "--runtime", runtime.name(), "--root"]);
+        let run = run.arg(support::programs::stripped()).args([
+            "exec",
+            "--runtime",
+            runtime.name(),
+            "--root",
+        ]);
         let run = run
             .arg(created.bundle().join("state"))
             .args(["--user", "1000"]);
@@ -382,9 +385,12 @@ fn hands_the_streams_on(runtime: Runtime) {
     assert_eq!(seen.stdout, "again\nagain\n0\n", "{seen}");
     let script = r#""$@" | busybox head -n 1; echo "${PIPESTATUS[0]}""#;
     let run = created.host(&["bash", "-c", script, "bash"]);
-    let run = run
-        .arg(support::binary())
-        .args(["exec", "--runtime", runtime.name(), "--root"]);
+    let run = run.arg(support::programs::stripped()).args([
+        "exec",
+        "--runtime",
+        runtime.name(),
+        "--root",
+    ]);
     let run = run.arg(created.bundle().join("state")).arg(created.id());
     let seen = run.args(["busybox", "yes"]).run().success();
     assert_eq!(seen.stdout, "y\n141\n", "{seen}");
@@ -399,9 +405,12 @@ fn works_with_closed_streams(runtime: Runtime) {
         File::create(&to).expect("file");
         let script = format!(r#"exec "$@" {closed}"#);
         let run = created.host(&["bash", "-c", &script, "bash"]);
-        let run = run
-            .arg(support::binary())
-            .args(["exec", "--runtime", runtime.name(), "--root"]);
+        let run = run.arg(support::programs::stripped()).args([
+            "exec",
+            "--runtime",
+            runtime.name(),
+            "--root",
+        ]);
         let run = run.arg(created.bundle().join("state")).arg(created.id());
         let look = "for fd in /proc/self/fd/*; do busybox readlink $fd; done > /tmp/seen 2>/tmp/err; exit 3";
         let seen = run.args(["sh", "-c", look]).run();
@@ -424,9 +433,12 @@ fn works_with_closed_streams(runtime: Runtime) {
     }
     // An error that nobody can hear has its status.
     let run = created.host(&["bash", "-c", r#"exec "$@" <&- >&- 2>&-"#, "bash"]);
-    let run = run
-        .arg(support::binary())
-        .args(["exec", "--runtime", runtime.name(), "--root"]);
+    let run = run.arg(support::programs::stripped()).args([
+        "exec",
+        "--runtime",
+        runtime.name(),
+        "--root",
+    ]);
     let run = run.arg(created.bundle().join("state")).arg(created.id());
     run.args(["--cwd"]).run().exits(127);
     created.exec(&[], &["/none"]).run().exits(127);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{CALLS, denies, is_filtered, is_refused};
 use crate::support::podman::Running;
-use crate::support::{Outcome, Podman, Runtime, binary};
+use crate::support::{Outcome, Podman, Runtime, programs};
 
 macro_rules! under_podman_with_each_runtime {
     ($($test:ident)*) => {
@@ -32,7 +32,7 @@ fn on(runtime: Runtime, test: fn(&Podman)) {
 fn exec(podman: &Podman, options: &[&str], container: &str, argv: &[&str]) -> Outcome {
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", podman.on_path().display());
-    let run = podman.host(&[]).env("PATH", path).arg(binary());
+    let run = podman.host(&[]).env("PATH", path).arg(programs::stripped());
     run.arg("exec")
         .args(options)
         .arg(container)

@@ -66,12 +66,13 @@ fn compare(created: &Created) -> String {
 /// Where a runtime's own `exec` does not do what the config says, and we do:
 /// - Whoever was started by posix_spawn(3) ignores signals 32 and 33, and each
 ///   runtime hands on what it ignores.
-/// - runc 1.1.5 leaves the umask to `create` and `run`.
+/// - runc 1.1.5 leaves the umask to `create` and `run`, and may raise the limit
+///   of open files: Go does so for itself when it starts.
 /// - crun 1.8.1 leaves oom_score_adj to them, and HOME for one who is not in the
 ///   container's passwd out; runc says `/` then.
 fn is_known(runtime: Runtime, line: &str) -> bool {
     let keys = match runtime {
-        Runtime::Runc => &["SigIgn:", "Umask:"][..],
+        Runtime::Runc => &["SigIgn:", "Umask:", "Max open files"][..],
         Runtime::Crun => &["SigIgn:", "oom ", "HOME=/"],
         Runtime::Youki => &["SigIgn:", "Umask:", "oom "],
     };

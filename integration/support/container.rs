@@ -582,14 +582,40 @@ impl Created {
 
     /// The same as the end of another command: `BEFORE… oci-seccomp exec …`.
     pub fn exec_before(&self, before: &[&str], options: &[&str], argv: &[&str]) -> Run {
+        self.exec_by(before, programs::stripped(), options, argv)
+    }
+
+    /// The same by a copy of the program.
+    pub fn exec_by(&self, before: &[&str], ours: &Path, options: &[&str], argv: &[&str]) -> Run {
         let runtime = self.runtime().program().expect("an installed runtime");
-        self.ours(before)
+        self.exec_asking(&runtime, before, ours, options, argv)
+    }
+
+    /// The same with a program that answers as the runtime does.
+    pub fn exec_asking(
+        &self,
+        runtime: &Path,
+        before: &[&str],
+        ours: &Path,
+        options: &[&str],
+        argv: &[&str],
+    ) -> Run {
+        self.host(before)
+            .arg(ours)
             .args(["exec", "--runtime"])
             .arg(runtime)
             .arg("--root")
             .arg(self.root())
             .args(options)
             .arg(self.id())
+            .args(argv)
+    }
+
+    /// What does none of it: `nsenter` into init's mount and pid namespace.
+    pub fn naive(&self, before: &[&str], argv: &[&str]) -> Run {
+        let pid = self.pid().to_string();
+        self.host(before)
+            .args(["nsenter", "--target", &pid, "--mount", "--pid"])
             .args(argv)
     }
 
@@ -601,7 +627,7 @@ impl Created {
 
     /// `BEFORE… oci-seccomp`, in a private mount namespace as the runtimes.
     pub fn ours(&self, before: &[&str]) -> Run {
-        self.host(before).arg(binary())
+        self.host(before).arg(programs::stripped())
     }
 
     /// A command of the host's in a private mount namespace as the runtimes.

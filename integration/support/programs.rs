@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::{Run, source};
+use super::{Run, binary, source};
 
 const FLAGS: &[&str] = &[
     "-O1",
@@ -46,6 +46,21 @@ pub fn hunter() -> &'static Path {
             "hunter",
             "64",
         )
+    })
+}
+
+/// The program under test without its debug information, of which it would
+/// make a sealed copy for each exec.
+pub fn stripped() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let made = dir.join(format!("oci-seccomp.{}", std::process::id()));
+        let strip = Run::new("strip").arg("-o").arg(&made).arg(binary());
+        strip.run().success();
+        let done = dir.join("oci-seccomp");
+        std::fs::rename(&made, &done).expect("rename of a built program");
+        done
     })
 }
 
