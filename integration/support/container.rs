@@ -615,7 +615,8 @@ impl Created {
     pub fn naive(&self, before: &[&str], argv: &[&str]) -> Run {
         let pid = self.pid().to_string();
         self.host(before)
-            .args(["nsenter", "--target", &pid, "--mount", "--pid"])
+            .arg(programs::find("nsenter").expect("nsenter"))
+            .args(["--target", &pid, "--mount", "--pid"])
             .args(argv)
     }
 
