@@ -143,3 +143,63 @@ fn a_hook_verifies_unless_told_otherwise_and_takes_one_baseline() {
     assert_eq!(status("hook --bpf f --profile p"), 1);
     assert_eq!(status("hook --on-existing never"), 1);
 }
+
+#[test]
+fn what_follows_the_container_is_the_commands() {
+    for (line, words) in [
+        (
+            "exec -u 1:2 web sh -c --tty",
+            &["web", "sh", "-c", "--tty"][..],
+        ),
+        ("exec web -- ls -u 7", &["web", "--", "ls", "-u", "7"]),
+        ("exec --pid 5 --bundle b -- ls -l", &["ls", "-l"]),
+        ("exec --process p.json web", &["web"]),
+    ] {
+        let Command::Exec(args) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(args.words, words, "{line}");
+        assert!(!args.tty, "{line}");
+    }
+}
+
+#[test]
+fn exec_takes_users_by_number_and_capabilities_by_any_spelling() {
+    let user = |text: &str| text.parse::<User>().ok().map(|u| (u.uid, u.gid));
+    assert_eq!(user("1000"), Some((1000, None)));
+    assert_eq!(user("0:4294967294"), Some((0, Some(4_294_967_294))));
+    for wrong in [
+        "",
+        "root",
+        "1000:",
+        ":0",
+        "-1",
+        "4294967295",
+        "1:2:3",
+        "1000:wheel",
+    ] {
+        assert_eq!(user(wrong), None, "{wrong}");
+    }
+    let Command::Exec(args) = command("exec --cap net_raw --cap CAP_KILL web true") else {
+        panic!();
+    };
+    use caps::Capability::{CAP_KILL, CAP_NET_RAW};
+    assert_eq!(args.cap, [CAP_NET_RAW, CAP_KILL]);
+}
+
+#[test]
+fn exec_has_the_status_of_an_error_of_ours_for_wrong_usage() {
+    for line in [
+        "exec --user root web true",
+        "exec --cap CAP_FLY web true",
+        "exec --tty --detach web true",
+        "exec --pid 1 true",
+        "exec --pid 0 --bundle b true",
+        "exec --bundle b true",
+        "exec --runtime runc --pid 1 --bundle b true",
+        "exec --process p --user 1 web",
+        "exec --frobnicate",
+    ] {
+        assert_eq!(status(line), 125, "{line}");
+    }
+}

@@ -104,7 +104,8 @@ pub fn read_regular_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error::Read`] and [`Error::TooLong`].
 pub fn bounded(path: &Path, source: impl Read, limit: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
+    // Whoever has more reads it in as few calls.
+    let mut bytes = Vec::with_capacity(usize::try_from(limit).unwrap_or(0).min(16 << 10));
     let read = source.take(limit.saturating_add(1)).read_to_end(&mut bytes);
     match read {
         Err(source) => Err(Error::Read {

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -46,13 +46,18 @@ pub enum Error {
     Execute(#[source] Errno),
 }
 
+/// A variable of the environment.
+type Variable = (OsString, OsString);
+
 /// Comes back in a process that runs from a sealed file, and whose memory and
 /// links in `/proc` are hidden (not dumpable): this one, if it does already, or
-/// the same command started over in its place.
+/// the same command started over in its place. That one has the variable,
+/// name and value, of `leave`, which is asked for at the last moment, and what
+/// else that leaves.
 ///
 /// # Errors
 /// [`Error`]; nothing has changed then.
-pub fn ensure() -> Result<(), Error> {
+pub fn ensure(leave: impl FnOnce() -> nix::Result<Option<Variable>>) -> Result<(), Error> {
     let proc = Proc::open().map_err(Error::Open)?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let exe = openat(&proc, "self/exe", flags, Mode::empty());
@@ -63,7 +68,8 @@ pub fn ensure() -> Result<(), Error> {
         return process::hide().map_err(Error::Hide);
     }
     let copy = copy(File::from(exe)).map_err(Error::Copy)?;
-    match execute(&copy) {
+    let left = leave().map_err(Error::Execute)?;
+    match execute(&copy, left) {
         Ok(never) => match never {},
         Err(errno) => Err(Error::Execute(errno)),
     }
@@ -84,15 +90,18 @@ fn copy(mut from: File) -> io::Result<File> {
     Ok(to)
 }
 
-fn execute(program: &impl AsFd) -> nix::Result<Infallible> {
-    let c_string = |text: std::ffi::OsString| {
+fn execute(program: &impl AsFd, left: Option<Variable>) -> nix::Result<Infallible> {
+    let c_string = |text: OsString| {
         // The kernel has no argument or variable with a null byte.
         CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)
     };
     let argv: Vec<CString> = std::env::args_os()
         .map(c_string)
         .collect::<nix::Result<_>>()?;
-    let envp: Vec<CString> = std::env::vars_os()
+    let is_left = |name: &OsString| left.as_ref().is_some_and(|(left, _)| left == name);
+    let envp = std::env::vars_os().filter(|(name, _)| !is_left(name));
+    let envp: Vec<CString> = envp
+        .chain(left.clone())
         .map(|(mut variable, value)| {
             variable.push("=");
             variable.push(value);

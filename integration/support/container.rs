@@ -275,7 +275,8 @@ impl Container {
     pub fn inject(mut self, what: &str) -> Self {
         let strace = programs::find("strace").expect("strace");
         let hooks = self.config["hooks"].as_object_mut().expect("a hook");
-        for hook in hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten() {
+        let all = hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten();
+        for hook in all.filter(|hook| hook["args"][0] == "oci-seccomp") {
             let program = hook["path"].take();
             let args = hook["args"].as_array().into_iter().flatten().skip(1);
             let sh = [

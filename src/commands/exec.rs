@@ -23,7 +23,7 @@ use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
 use oci_seccomp::relay::{Signals, match_window, relay};
-use oci_seccomp::runtime::{self, Container, Engine};
+use oci_seccomp::runtime::{self, Container, Engine, Lookup};
 use oci_seccomp::sealed;
 
 use self::declared::declared;
@@ -32,6 +32,8 @@ use super::hook::wanted::Wanted;
 use super::{Failure, source};
 use crate::cli::ExecArgs;
 
+/// What the program that this process was before has begun.
+const LOOKUP: &str = "OCI_SECCOMP_LOOKUP";
 /// How long init may take to stop for its filters to be read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -41,10 +43,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// [`Failure`]: nothing was started, or the one that was is gone.
 pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let ours = || Failure::with_status(OURS);
-    // First: from here on nothing of the host's file can be reached.
-    sealed::ensure()
-        .map_err(anyhow::Error::from)
-        .map_err(ours())?;
     let (id, argv) = words(&args).map_err(ours())?;
     let container = find(&args, id.as_deref()).map_err(ours())?;
     let about = format!("container {}", container.state.id);
@@ -74,20 +72,32 @@ fn words(args: &ExecArgs) -> anyhow::Result<(Option<String>, Vec<String>)> {
     Ok((Some(id), words))
 }
 
+/// Finds the container, and on the way seals this process: before it goes near
+/// the container, nothing of the host's file can be reached through it.
 fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
-    let found = match (args.pid, &args.bundle, id) {
-        (Some(pid), Some(bundle), _) => runtime::by_pid(Pid::from_raw(pid), bundle),
-        (_, _, Some(id)) => {
-            let engine = match &args.runtime {
-                None => Engine::Any,
-                Some(name) if name == Path::new("podman") => Engine::Podman,
-                Some(name) => Engine::Oci(name.clone()),
-            };
-            runtime::find(&engine, args.root.as_deref(), id)
-        }
-        _ => bail!("name a container, or --pid and --bundle"),
+    if let (Some(pid), Some(bundle)) = (args.pid, &args.bundle) {
+        sealed::ensure(|| Ok(None))?;
+        return Ok(runtime::by_pid(Pid::from_raw(pid), bundle)?);
+    }
+    let id = id.context("name a container, or --pid and --bundle")?;
+    let engine = match &args.runtime {
+        None => Engine::Any,
+        Some(name) if name == Path::new("podman") => Engine::Podman,
+        Some(name) => Engine::Oci(name.clone()),
     };
-    Ok(found?)
+    let root = args.root.as_deref();
+    // The engines answer while this process copies itself.
+    let mut lookup = Some(match std::env::var(LOOKUP) {
+        Ok(words) => Lookup::take_over(&words, &engine, root, id)?,
+        Err(_) => Lookup::begin(&engine, root, id)?,
+    });
+    sealed::ensure(|| {
+        let words = lookup.take().map(Lookup::hand_over).transpose()?;
+        Ok(words.map(|words| (LOOKUP.into(), words.into())))
+    })?;
+    // Only a process that is replaced takes it.
+    let lookup = lookup.context("the look-up is lost")?;
+    Ok(lookup.finish()?)
 }
 
 /// Starts the command, up to its first instruction.
@@ -230,7 +240,11 @@ fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
     }
     joined.release()?;
     let status = relay(pid, joined.pidfd(), signals, terminal);
-    status.with_context(|| format!("cannot attend to process {pid}, which may still run"))
+    status.with_context(|| {
+        // Nobody would stand in front of it.
+        joined.kill();
+        format!("cannot attend to process {pid}: it was killed")
+    })
 }
 
 /// Writes a file that is there with the whole number or not at all.

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::{Error, RUNNING, command, podman};
+use super::command::{self, Output, Running};
+use super::{Error, RUNNING, podman};
 use crate::bundle::State;
 
 /// A question that can be asked again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Question {
     /// Who is asked, for people.
     pub engine: String,
@@ -20,6 +21,48 @@ pub(super) struct Question {
     program: PathBuf,
     args: Vec<OsString>,
     is_podman: bool,
+}
+
+/// A question that was asked, and is being answered.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub question: Question,
+    /// When it was asked: nanoseconds of CLOCK_BOOTTIME.
+    at: u64,
+    running: Running,
+}
+
+impl Asked {
+    /// Waits for the answer.
+    pub(super) fn answered(self) -> Result<Answered, Error> {
+        let Self {
+            question,
+            at,
+            running,
+        } = self;
+        let output = running.finish();
+        let state = question.read(output.map_err(|source| question.failed(source))?)?;
+        Ok(Answered {
+            question,
+            asked: at,
+            state,
+        })
+    }
+
+    /// Leaves it to the program that this process is about to execute.
+    pub(super) fn hand_over(self) -> nix::Result<String> {
+        Ok(format!("{}:{}", self.at, self.running.hand_over()?))
+    }
+
+    /// Takes one over; `None` for what was not left by this program.
+    pub(super) fn take_over(question: Question, words: &str) -> Option<Self> {
+        let (at, words) = words.split_once(':')?;
+        Some(Self {
+            at: at.parse().ok()?,
+            running: Running::take_over(&question.program, words)?,
+            question,
+        })
+    }
 }
 
 /// A question with its first answer.
@@ -54,23 +97,33 @@ impl Question {
         }
     }
 
-    pub(super) fn ask(self) -> Result<Answered, Error> {
-        let asked = now();
-        let state = self.answer()?;
-        Ok(Answered {
-            question: self,
-            asked,
-            state,
-        })
+    pub(super) fn ask(self) -> Result<Asked, Error> {
+        let at = now();
+        let running = Running::start(&self.program, &self.args, command::PATIENCE);
+        match running {
+            Ok(running) => Ok(Asked {
+                question: self,
+                at,
+                running,
+            }),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    fn failed(&self, source: command::Error) -> Error {
+        let (engine, id) = (self.engine.clone(), self.id.clone());
+        Error::Ask { engine, id, source }
+    }
+
+    /// Asks once more.
+    pub(super) fn answer(&self) -> Result<State, Error> {
+        let output = command::run(&self.program, &self.args);
+        self.read(output.map_err(|source| self.failed(source))?)
     }
 
     /// The answer, which is about this very container.
-    pub(super) fn answer(&self) -> Result<State, Error> {
+    fn read(&self, output: Output) -> Result<State, Error> {
         let (engine, id) = (self.engine.clone(), self.id.clone());
-        let output = match command::run(&self.program, &self.args) {
-            Ok(output) => output,
-            Err(source) => return Err(Error::Ask { engine, id, source }),
-        };
         if !output.status.success() {
             let said = output.said();
             return Err(Error::Unknown { engine, id, said });

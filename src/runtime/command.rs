@@ -3,21 +3,23 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid, access};
 
 use crate::bundle::STATE_LIMIT;
-use crate::sys::process::PidFd;
+use crate::sys::process::{PidFd, is_child, reap, take_pipe};
 
 /// Many times what an engine needs on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,54 +104,108 @@ pub(super) fn locate(name: &Path) -> Option<PathBuf> {
 
 /// Runs it with this process's environment and nothing on standard input.
 pub(super) fn run(program: &Path, args: &[OsString]) -> Result<Output, Error> {
-    run_within(PATIENCE, program, args)
+    Running::start(program, args, PATIENCE)?.finish()
 }
 
-fn run_within(limit: Duration, program: &Path, args: &[OsString]) -> Result<Output, Error> {
-    let started = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // To be killed with all that it starts.
-        .process_group(0)
-        .spawn();
-    let child = started.map_err(|source| Error::Start {
-        program: program.into(),
-        source,
-    })?;
-    let mut running = Running(child);
-    let program = PathBuf::from(program);
-    match running.follow(Instant::now() + limit) {
-        Ok(Some(output)) => Ok(output),
-        Ok(None) => Err(Error::Slow { program, limit }),
-        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(Error::TooLong { program }),
-        Err(source) => Err(Error::Follow { program, source }),
-    }
+/// A command that was started. It is killed and reaped when it goes out of
+/// scope.
+#[derive(Debug)]
+pub(super) struct Running {
+    program: PathBuf,
+    /// Its number, until it is reaped.
+    pid: Option<Pid>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    limit: Duration,
 }
-
-/// A command that is killed and reaped when it goes out of scope.
-struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Once it was waited for, its number is no longer its own.
-        if let Ok(None) = self.0.try_wait() {
-            let group = self.0.id().cast_signed();
-            // It may end by itself in this moment.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            let _ = self.0.wait();
+        if let Some(pid) = self.pid.take() {
+            // It may end by itself in this moment, and keeps its number until
+            // it is reaped.
+            let _ = killpg(pid, Signal::SIGKILL);
+            let _ = reap(pid);
         }
     }
 }
 
 impl Running {
+    pub(super) fn start(program: &Path, args: &[OsString], limit: Duration) -> Result<Self, Error> {
+        let started = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // To be killed with all that it starts.
+            .process_group(0)
+            .spawn();
+        let program = PathBuf::from(program);
+        match started.map(|mut c| (c.id(), c.stdout.take(), c.stderr.take())) {
+            Ok((pid, Some(stdout), Some(stderr))) => Ok(Self {
+                program,
+                pid: Some(Pid::from_raw(pid.cast_signed())),
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+                limit,
+            }),
+            Ok(_) => Err(Error::Follow {
+                program,
+                source: io::ErrorKind::BrokenPipe.into(),
+            }),
+            Err(source) => Err(Error::Start { program, source }),
+        }
+    }
+
+    /// What it printed, when it has ended.
+    pub(super) fn finish(mut self) -> Result<Output, Error> {
+        let program = self.program.clone();
+        match self.follow(Instant::now() + self.limit) {
+            Ok(Some(output)) => Ok(output),
+            Ok(None) => Err(Error::Slow {
+                program,
+                limit: self.limit,
+            }),
+            Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(Error::TooLong { program }),
+            Err(source) => Err(Error::Follow { program, source }),
+        }
+    }
+
+    /// Leaves it to the program that this process is about to execute, which
+    /// [`Running::take_over`]s it.
+    pub(super) fn hand_over(mut self) -> nix::Result<String> {
+        // Duplicates that are not close-on-exec.
+        let dup = |fd: &OwnedFd| fcntl(fd, FcntlArg::F_DUPFD(3));
+        let (stdout, stderr) = (dup(&self.stdout)?, dup(&self.stderr)?);
+        let pid = self.pid.take().ok_or(Errno::ECHILD)?;
+        Ok(format!("{pid}:{stdout}:{stderr}"))
+    }
+
+    /// Takes one over from the program that this process was before; `None`
+    /// for what it cannot have left.
+    pub(super) fn take_over(program: &Path, words: &str) -> Option<Self> {
+        let mut numbers = words.split(':').map(|word| word.parse::<i32>().ok());
+        let (pid, out, err) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let pid = Pid::from_raw(pid);
+        if !is_child(pid) {
+            return None;
+        }
+        Some(Self {
+            program: program.into(),
+            pid: Some(pid),
+            stdout: take_pipe(out)?,
+            stderr: take_pipe(err)?,
+            limit: PATIENCE,
+        })
+    }
+
     /// Reads until the command itself has ended: what it started may live on
     /// and keep the pipes open. `None` when the time is up.
     fn follow(&mut self, deadline: Instant) -> io::Result<Option<Output>> {
-        let process = PidFd::open(Pid::from_raw(self.0.id().cast_signed()))?;
-        let mut stdout = Stream::new(self.0.stdout.take())?;
-        let mut stderr = Stream::new(self.0.stderr.take())?;
+        let pid = self.pid.ok_or(Errno::ECHILD)?;
+        let process = PidFd::open(pid)?;
+        let mut stdout = Stream::new(self.stdout.try_clone()?)?;
+        let mut stderr = Stream::new(self.stderr.try_clone()?)?;
         loop {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 return Ok(None);
@@ -162,7 +218,7 @@ impl Running {
                 // Rounded up: a last part of a millisecond is no busy loop.
                 let left = PollTimeout::try_from(left.as_millis() + 1);
                 match poll(&mut fds, left.unwrap_or(PollTimeout::MAX)) {
-                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Ok(_) | Err(Errno::EINTR) => {}
                     Err(errno) => return Err(errno.into()),
                 }
                 fds.last().and_then(PollFd::any).unwrap_or(false)
@@ -171,8 +227,10 @@ impl Running {
             stdout.read()?;
             stderr.read()?;
             if ended {
+                let status = reap(pid)?;
+                self.pid = None;
                 return Ok(Some(Output {
-                    status: self.0.wait()?,
+                    status,
                     stdout: stdout.bytes,
                     stderr: stderr.bytes,
                 }));
@@ -182,19 +240,19 @@ impl Running {
 }
 
 /// One of its pipes, read without waiting.
-struct Stream<R> {
+struct Stream {
     /// `None` when it has ended.
-    pipe: Option<R>,
+    pipe: Option<File>,
     bytes: Vec<u8>,
 }
 
-impl<R: Read + AsFd> Stream<R> {
-    fn new(pipe: Option<R>) -> io::Result<Self> {
-        if let Some(pipe) = &pipe {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        let bytes = Vec::new();
-        Ok(Self { pipe, bytes })
+impl Stream {
+    fn new(pipe: OwnedFd) -> io::Result<Self> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            pipe: Some(File::from(pipe)),
+            bytes: Vec::with_capacity(4096),
+        })
     }
 
     fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
@@ -223,9 +281,27 @@ impl<R: Read + AsFd> Stream<R> {
 mod tests {
     use super::*;
 
-    fn sh(limit: Duration, script: &str) -> Result<Output, Error> {
+    fn started(limit: Duration, script: &str) -> Running {
         let args = ["-c", script].map(OsString::from);
-        run_within(limit, Path::new("/bin/sh"), &args)
+        Running::start(Path::new("/bin/sh"), &args, limit).unwrap()
+    }
+
+    fn sh(limit: Duration, script: &str) -> Result<Output, Error> {
+        started(limit, script).finish()
+    }
+
+    #[test]
+    fn is_taken_over_as_it_was_left_and_nothing_else_is() {
+        let sh = Path::new("/bin/sh");
+        let words = started(PATIENCE, "echo out; exit 3").hand_over().unwrap();
+        let output = Running::take_over(sh, &words).unwrap().finish().unwrap();
+        assert_eq!(output.stdout, b"out\n");
+        assert_eq!(output.status.code(), Some(3));
+        // Reaped, and its descriptors closed.
+        assert!(Running::take_over(sh, &words).is_none());
+        for words in ["", "1:0:0", "1", "x:3:4", "-1:3:4", "0:3:4"] {
+            assert!(Running::take_over(sh, words).is_none(), "{words}");
+        }
     }
 
     #[test]

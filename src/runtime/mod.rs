@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use crate::bundle::{self, Config, State};
 use crate::sys::process::PidFd;
 
-use ask::{Answered, Question};
+use ask::{Asked, Question};
 
 /// The runtimes that are asked where none is named.
 const RUNTIMES: [&str; 3] = ["crun", "runc", "youki"];
@@ -210,26 +210,115 @@ pub enum Error {
 /// [`Error`]: nobody or more than one knows the container, it does not run,
 /// or it is not certain which process is its init.
 pub fn find(engine: &Engine, root: Option<&Path>, id: &str) -> Result<Container, Error> {
-    check_id(id)?;
-    match engine {
-        Engine::Any => any(
-            &installed(),
-            command::locate(podman::NAME.as_ref()),
+    Lookup::begin(engine, root, id)?.finish()
+}
+
+/// A container that is being looked for: the engines are at work meanwhile.
+#[derive(Debug)]
+pub struct Lookup {
+    id: String,
+    asked: Vec<Asked>,
+    /// Where one alone was asked, what it said is the answer.
+    alone: bool,
+    /// To be asked where nobody knows the container.
+    podman: Option<PathBuf>,
+}
+
+impl Lookup {
+    /// Asks, all engines at once.
+    ///
+    /// # Errors
+    /// [`Error`]: there is nobody to ask, or nothing that could be asked.
+    pub fn begin(engine: &Engine, root: Option<&Path>, id: &str) -> Result<Self, Error> {
+        Self::with(
+            questions(engine, root, id)?,
+            engine,
             root,
             id,
-        ),
+            Question::ask,
+        )
+    }
+
+    /// Waits for the answers.
+    ///
+    /// # Errors
+    /// As for [`find`].
+    pub fn finish(self) -> Result<Container, Error> {
+        decide(self)
+    }
+
+    /// Leaves it to the program that this process is about to execute, which
+    /// takes it over by these words.
+    ///
+    /// # Errors
+    /// Those of fcntl(2). The engines are then left to themselves.
+    pub fn hand_over(self) -> nix::Result<String> {
+        let words = self.asked.into_iter().map(Asked::hand_over);
+        Ok(words.collect::<nix::Result<Vec<_>>>()?.join(","))
+    }
+
+    /// Goes on with what the program that this process was before has begun,
+    /// for the same container. Where it is not that, asks anew.
+    ///
+    /// # Errors
+    /// As for [`Lookup::begin`].
+    pub fn take_over(
+        words: &str,
+        engine: &Engine,
+        root: Option<&Path>,
+        id: &str,
+    ) -> Result<Self, Error> {
+        let questions = questions(engine, root, id)?;
+        let mut words = words.split(',');
+        Self::with(questions, engine, root, id, |question| {
+            let again = question.clone();
+            match Asked::take_over(question, words.next().unwrap_or_default()) {
+                Some(asked) => Ok(asked),
+                None => again.ask(),
+            }
+        })
+    }
+
+    fn with(
+        questions: Vec<Question>,
+        engine: &Engine,
+        root: Option<&Path>,
+        id: &str,
+        ask: impl FnMut(Question) -> Result<Asked, Error>,
+    ) -> Result<Self, Error> {
+        let alone = *engine != Engine::Any;
+        // With a --root it is not podman's containers that are meant.
+        let podman = (!alone && root.is_none()).then(|| command::locate(podman::NAME.as_ref()));
+        Ok(Self {
+            id: id.into(),
+            asked: questions.into_iter().map(ask).collect::<Result<_, _>>()?,
+            alone,
+            podman: podman.flatten(),
+        })
+    }
+}
+
+/// What to ask, and whom.
+fn questions(engine: &Engine, root: Option<&Path>, id: &str) -> Result<Vec<Question>, Error> {
+    check_id(id)?;
+    let oci = |name: &Path, program| Question::oci(name, program, root, id);
+    Ok(match engine {
+        Engine::Any => {
+            let each = installed().into_iter();
+            each.map(|(name, program)| oci(Path::new(name), program))
+                .collect()
+        }
         Engine::Oci(name) => {
             let missing = || Error::Missing { name: name.clone() };
-            let program = command::locate(name).ok_or_else(missing)?;
-            pin::pin(Question::oci(name, program, root, id).ask()?)
+            vec![oci(name, command::locate(name).ok_or_else(missing)?)]
         }
-        Engine::Podman if root.is_some() => Err(Error::RootOfPodman),
+        Engine::Podman if root.is_some() => return Err(Error::RootOfPodman),
         Engine::Podman => {
             let name = PathBuf::from(podman::NAME);
             let program = command::locate(&name).ok_or(Error::Missing { name })?;
-            pin::pin(Question::podman(program, id).ask()?)
+            vec![Question::podman(program, id)]
         }
-    }
+    })
 }
 
 /// The container whose init is `pid`, of a bundle: for one that no engine
@@ -253,23 +342,31 @@ pub fn by_pid(pid: Pid, bundle: &Path) -> Result<Container, Error> {
 /// The one word of a status that all engines share.
 const RUNNING: &str = "running";
 
-/// Asks each of the runtimes, then podman.
-fn any(
-    runtimes: &[(&str, PathBuf)],
-    podman: Option<PathBuf>,
-    root: Option<&Path>,
-    id: &str,
-) -> Result<Container, Error> {
+/// The one that knows the container.
+fn decide(lookup: Lookup) -> Result<Container, Error> {
+    let Lookup {
+        id,
+        asked,
+        alone,
+        podman,
+    } = lookup;
     let (mut found, mut said) = (Vec::new(), Vec::new());
-    for (name, program) in runtimes {
-        let question = Question::oci(Path::new(name), program.clone(), root, id);
-        found.extend(known(question, &mut said)?);
+    for asked in asked {
+        match asked.answered() {
+            Err(Error::Unknown {
+                engine, said: it, ..
+            }) if !alone => said.push(format!("{engine}: {it}")),
+            answer => found.push(answer?),
+        }
     }
-    // With a --root it is not podman's containers that are meant.
-    if let (true, None, Some(program)) = (found.is_empty(), root, podman) {
-        found.extend(known(Question::podman(program, id), &mut said)?);
+    if let (true, Some(program)) = (found.is_empty(), podman) {
+        match Question::podman(program, &id).ask()?.answered() {
+            Err(Error::Unknown {
+                engine, said: it, ..
+            }) => said.push(format!("{engine}: {it}")),
+            answer => found.push(answer?),
+        }
     }
-    let id = id.into();
     match (found.len(), found.pop()) {
         (1, Some(answered)) => pin::pin(answered),
         (0, _) if said.is_empty() => Err(Error::NobodyToAsk),
@@ -279,20 +376,6 @@ fn any(
             let engines = all.map(|answered| answered.question.engine).collect();
             Err(Error::Several { id, engines })
         }
-    }
-}
-
-/// The answer of one that knows the container; what it said if it does not.
-fn known(question: Question, said: &mut Vec<String>) -> Result<Option<Answered>, Error> {
-    match question.ask() {
-        Ok(answered) => Ok(Some(answered)),
-        Err(Error::Unknown {
-            engine, said: it, ..
-        }) => {
-            said.push(format!("{engine}: {it}"));
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -301,14 +301,16 @@ fn any_of(
     podman: Option<&Fake>,
     root: Option<&Path>,
 ) -> Result<Container, Error> {
-    let programs = runtimes.iter().map(|fake| fake.program.clone());
-    let runtimes: Vec<(&str, PathBuf)> = RUNTIMES.into_iter().zip(programs).collect();
-    any(
-        &runtimes,
-        podman.map(|fake| fake.program.clone()),
-        root,
-        "c",
-    )
+    let named = RUNTIMES.into_iter().zip(runtimes);
+    let asked = named
+        .map(|(name, fake)| Question::oci(Path::new(name), fake.program.clone(), root, "c").ask());
+    let podman = podman.filter(|_| root.is_none());
+    decide(Lookup {
+        id: "c".into(),
+        asked: asked.collect::<Result<_, _>>()?,
+        alone: false,
+        podman: podman.map(|fake| fake.program.clone()),
+    })
 }
 
 #[test]

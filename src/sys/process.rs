@@ -274,6 +274,54 @@ pub fn wait(child: Pid) -> nix::Result<WaitStatus> {
     }
 }
 
+/// Whether a process is a child of this one that was not reaped yet.
+pub fn is_child(pid: Pid) -> bool {
+    // 0 and negative numbers mean groups.
+    if pid.as_raw() <= 0 {
+        return false;
+    }
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all fields are integers and a pointer that nobody follows.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: waitid writes one siginfo_t, to a local of ours.
+    let waited = unsafe {
+        libc::waitid(
+            libc::P_PID,
+            pid.as_raw().cast_unsigned(),
+            &raw mut info,
+            how,
+        )
+    };
+    waited == 0
+}
+
+/// Takes a pipe that the program that this process was before has left open
+/// under a number of its own; `None` where that is no pipe.
+pub fn take_pipe(number: RawFd) -> Option<OwnedFd> {
+    if number <= 2 {
+        return None;
+    }
+    // SAFETY: asks about a number, whatever it stands for.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
+        // One that this program has opened itself is close-on-exec.
+        return None;
+    }
+    // SAFETY: it is open, and of what is open here only what was left is not
+    // close-on-exec: nobody else knows of it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    let is_pipe =
+        nix::sys::stat::fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
+    match is_pipe {
+        true => lift(&fd).ok(),
+        false => {
+            // Not ours to close.
+            let _ = std::os::fd::IntoRawFd::into_raw_fd(fd);
+            None
+        }
+    }
+}
+
 /// Reaps one child, after its end. nix's waitpid fails on a death by a
 /// real-time signal, when the child is reaped already.
 ///

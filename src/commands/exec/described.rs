@@ -60,3 +60,73 @@ fn apply(args: &ExecArgs, execution: &mut Execution) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::User;
+    use caps::Capability::{CAP_CHOWN, CAP_KILL};
+    use oci_seccomp::bundle::CapabilitySet;
+
+    const CONFIG: &str = r#"{"process": {
+        "user": {"uid": 5, "gid": 6, "additionalGids": [7]}, "cwd": "/srv", "args": ["init"],
+        "env": ["PATH=/bin", "A=1", "B=2"],
+        "capabilities": {"bounding": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"]}
+    }}"#;
+
+    fn with(change: impl FnOnce(&mut ExecArgs), argv: &[&str]) -> anyhow::Result<Execution> {
+        let mut args = ExecArgs::default();
+        change(&mut args);
+        let config = Config::parse("config.json".as_ref(), CONFIG.into())?;
+        described(&args, argv.iter().map(|&a| a.to_owned()).collect(), &config)
+    }
+
+    #[test]
+    fn without_options_it_is_the_configs_process_with_another_command() {
+        let execution = with(|_| {}, &["ls", "-l"]).unwrap();
+        assert_eq!(execution.args, ["ls", "-l"]);
+        assert_eq!((execution.uid, execution.gid), (5, 6));
+        assert_eq!(execution.additional_gids, [7]);
+        assert_eq!(execution.cwd.to_str(), Some("/srv"));
+        assert_eq!(execution.env, ["PATH=/bin", "A=1", "B=2"]);
+    }
+
+    #[test]
+    fn options_stand_over_the_config() {
+        let execution = with(
+            |args| {
+                args.user = Some(User { uid: 9, gid: None });
+                args.cwd = Some("/tmp".into());
+                args.env = vec!["A=x=y".into(), "C=".into()];
+            },
+            &["ls"],
+        )
+        .unwrap();
+        assert_eq!((execution.uid, execution.gid), (9, 6));
+        assert_eq!(execution.cwd.to_str(), Some("/tmp"));
+        assert_eq!(execution.env, ["PATH=/bin", "B=2", "A=x=y", "C="]);
+    }
+
+    #[test]
+    fn a_capability_is_added_to_no_set_that_a_file_could_take_it_up_from() {
+        let execution = with(|args| args.cap = vec![CAP_KILL], &["ls"]).unwrap();
+        let sets = execution.capabilities.unwrap();
+        let has = |set: &CapabilitySet| set.known.contains(&CAP_KILL);
+        assert!(has(&sets.bounding) && has(&sets.permitted) && has(&sets.effective));
+        assert!(!has(&sets.inheritable) && !has(&sets.ambient));
+        assert!(sets.inheritable.known.contains(&CAP_CHOWN), "the config's");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused =
+            |change: fn(&mut ExecArgs), argv: &[&str]| with(change, argv).unwrap_err().to_string();
+        assert_eq!(refused(|_| {}, &[]), "name a command");
+        let relative = refused(|args| args.cwd = Some("tmp".into()), &["ls"]);
+        assert!(relative.contains("no absolute path"), "{relative}");
+        for variable in ["A", "=x", ""] {
+            let error = with(|args| args.env = vec![variable.into()], &["ls"]).unwrap_err();
+            assert!(error.to_string().contains("is not KEY=VALUE"), "{error}");
+        }
+    }
+}
