@@ -62,11 +62,30 @@ fn denies_mkdir() -> Value {
     })
 }
 
-/// At the exec with no_new_privs, before the capability is lost without.
-fn armed(runtime: Runtime, stage: Stage, no_new_privileges: bool) -> Container {
+/// How init gets its filter; `oci_seccomp::arm::Boundary`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// With no_new_privs.
+    AtExec,
+    /// Without.
+    Ahead,
+    /// Before it loses a capability, and what it calls is watched: it starts
+    /// one more hook, which is not to inherit the filter.
+    Watched,
+}
+
+const WAYS: [Way; 3] = [Way::AtExec, Way::Ahead, Way::Watched];
+
+fn armed(runtime: Runtime, stage: Stage, way: Way) -> Container {
+    let hook = json!([{ "path": "/bin/busybox", "args": ["busybox", "true"] }]);
     Container::new(runtime)
-        .no_new_privileges(no_new_privileges)
+        .no_new_privileges(way == Way::AtExec)
         .profile_hook(stage, &denies_mkdir())
+        .patch(|config| {
+            if way == Way::Watched {
+                config["hooks"]["startContainer"] = hook;
+            }
+        })
         .probe(WORKLOAD)
 }
 
@@ -105,17 +124,19 @@ fn is_killed_at(nth: usize, container: Container) -> bool {
 
 fn never_runs_unfiltered_at_whatever_step_the_tracer_is_killed(runtime: Runtime) {
     for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
-        let mut steps = 0;
-        while is_killed_at(steps + 1, armed(runtime, stage, true)) {
-            steps += 1;
+        for way in [Way::AtExec, Way::Ahead] {
+            let mut steps = 0;
+            while is_killed_at(steps + 1, armed(runtime, stage, way)) {
+                steps += 1;
+            }
+            // The seizing, the exec, two calls, the way back, the release.
+            assert!(steps > 20, "only {steps} steps at {stage:?} {way:?}");
         }
-        // The seizing, the exec, two calls, the way back, the release.
-        assert!(steps > 20, "only {steps} steps at {stage:?}");
     }
 }
 
 fn never_runs_unfiltered_wherever_in_the_stepping_the_tracer_is_killed(runtime: Runtime) {
-    let container = || armed(runtime, Stage::CreateRuntime, false);
+    let container = || armed(runtime, Stage::CreateRuntime, Way::Watched);
     // Not at each: it steps through hundreds of calls of the runtime.
     let (mut killed, mut survives) = (0, 1);
     while is_killed_at(survives, container()) {
@@ -140,7 +161,7 @@ fn never_runs_unfiltered_wherever_in_the_stepping_the_tracer_is_killed(runtime: 
 /// Between `create` and `start` only the tracer knows of the filter.
 fn dies_with_its_tracer(runtime: Runtime) {
     for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
-        let created = armed(runtime, stage, true).create().ready();
+        let created = armed(runtime, stage, Way::AtExec).create().ready();
         let init = created.pid();
         let tracer = tracer_of(init);
         assert_ne!(tracer, 0, "nobody traces init");
@@ -157,8 +178,8 @@ fn dies_with_its_tracer(runtime: Runtime) {
 }
 
 fn ends_with_an_init_that_is_killed(runtime: Runtime) {
-    for no_new_privileges in [true, false] {
-        let created = armed(runtime, Stage::CreateRuntime, no_new_privileges).create();
+    for way in WAYS {
+        let created = armed(runtime, Stage::CreateRuntime, way).create();
         let created = created.ready();
         let init = created.pid();
         let tracer = tracer_of(init);
@@ -173,7 +194,7 @@ fn ends_with_an_init_that_is_killed(runtime: Runtime) {
 
 fn ends_with_an_init_that_is_killed_while_it_gets_its_filter(runtime: Runtime) {
     for milliseconds in [0, 20, 50, 100, 150, 200] {
-        let created = armed(runtime, Stage::CreateRuntime, true)
+        let created = armed(runtime, Stage::CreateRuntime, Way::AtExec)
             // The whole takes a fifth of a second then.
             .inject("ptrace:delay_enter=5000")
             .create()
@@ -198,8 +219,8 @@ fn ends_with_an_init_that_is_killed_while_it_gets_its_filter(runtime: Runtime) {
 
 /// In its last hook, when init is armed and waits for the runtime's word.
 fn ends_with_a_runtime_that_is_killed(runtime: Runtime) {
-    for no_new_privileges in [true, false] {
-        let seen = armed(runtime, Stage::CreateRuntime, no_new_privileges)
+    for way in WAYS {
+        let seen = armed(runtime, Stage::CreateRuntime, way)
             .script_hook(Stage::CreateRuntime, false, "kill -9 $PPID")
             .run()
             .exits(128 + 9);
@@ -209,8 +230,8 @@ fn ends_with_a_runtime_that_is_killed(runtime: Runtime) {
 
 fn goes_with_a_container_that_is_deleted_before_its_start(runtime: Runtime) {
     for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
-        for no_new_privileges in [true, false] {
-            let created = armed(runtime, stage, no_new_privileges).create().ready();
+        for way in WAYS {
+            let created = armed(runtime, stage, way).create().ready();
             let init = created.pid();
             let tracer = tracer_of(init);
             created.delete().success();
@@ -221,14 +242,14 @@ fn goes_with_a_container_that_is_deleted_before_its_start(runtime: Runtime) {
 }
 
 fn keeps_to_the_filter_whatever_signals_come_before_the_start(runtime: Runtime) {
-    for no_new_privileges in [true, false] {
+    for way in WAYS {
         for (sent, survives) in [
             (Signal::SIGURG, true),
             (Signal::SIGSTOP, true),
             // Go's runtime has a handler, and ends by it.
             (Signal::SIGTERM, runtime == Runtime::Crun),
         ] {
-            let created = armed(runtime, Stage::CreateRuntime, no_new_privileges).create();
+            let created = armed(runtime, Stage::CreateRuntime, way).create();
             let created = created.ready();
             let init = created.pid();
             signal(init, sent);
@@ -244,8 +265,8 @@ fn keeps_to_the_filter_whatever_signals_come_before_the_start(runtime: Runtime) 
 }
 
 fn keeps_to_the_filter_whatever_signals_come_during_the_injection(runtime: Runtime) {
-    for no_new_privileges in [true, false] {
-        let created = armed(runtime, Stage::CreateRuntime, no_new_privileges)
+    for way in WAYS {
+        let created = armed(runtime, Stage::CreateRuntime, way)
             // For more signals to meet more of the steps.
             .inject("ptrace:delay_enter=1000")
             .create()
@@ -276,7 +297,7 @@ fn names_who_traces_init_already(runtime: Runtime) {
     const ATTACH: &str = "pid=$(jq .pid)
         setsid strace -o /dev/null -p $pid </dev/null >/dev/null 2>&1 &
         until grep -q 'TracerPid:.*[1-9]' /proc/$pid/status; do sleep 0.01; done";
-    let seen = armed(runtime, Stage::CreateRuntime, true)
+    let seen = armed(runtime, Stage::CreateRuntime, Way::AtExec)
         .script_hook(Stage::CreateRuntime, true, ATTACH)
         .run()
         .fails();
@@ -285,7 +306,7 @@ fn names_who_traces_init_already(runtime: Runtime) {
 }
 
 fn shows_the_runtimes_own_error_of_a_missing_entrypoint(runtime: Runtime) {
-    for no_new_privileges in [true, false] {
+    for way in WAYS {
         // The first is missing to the runtime, which looks before it executes;
         // the others only to execve(2).
         for (workload, text, why) in [
@@ -304,8 +325,8 @@ fn shows_the_runtimes_own_error_of_a_missing_entrypoint(runtime: Runtime) {
                 let error = seen.stderr.split(": ").last().unwrap_or_default();
                 (seen.code(), error.to_owned())
             };
-            let plain = Container::new(runtime).no_new_privileges(no_new_privileges);
-            let ours = armed(runtime, Stage::CreateRuntime, no_new_privileges);
+            let plain = Container::new(runtime).no_new_privileges(way == Way::AtExec);
+            let ours = armed(runtime, Stage::CreateRuntime, way);
             let (plain, ours) = (missing(plain), missing(ours));
             assert_eq!(plain, ours, "{workload}");
             assert!(ours.1.to_lowercase().contains(why), "{ours:?}");
@@ -316,7 +337,7 @@ fn shows_the_runtimes_own_error_of_a_missing_entrypoint(runtime: Runtime) {
 /// The runtime kills it while its tracer is about to seize init.
 fn ends_with_a_hook_that_is_out_of_time(runtime: Runtime) {
     for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
-        let seen = armed(runtime, stage, true)
+        let seen = armed(runtime, stage, Way::AtExec)
             .inject("ptrace:delay_enter=2000000:when=1")
             .patch(|config| {
                 let hooks = config["hooks"].as_object_mut().expect("hooks");
@@ -378,7 +399,7 @@ fn arms_where_run_is_full(runtime: Runtime) {
     const FULL: &str = "mount -t tmpfs -o size=4k tmpfs /run
         head -c 4096 /dev/zero >/run/full
         ! echo more >/run/more 2>/dev/null || exit 1";
-    let seen = armed(runtime, Stage::CreateRuntime, false)
+    let seen = armed(runtime, Stage::CreateRuntime, Way::Ahead)
         .patch(|config| {
             let args = config["hooks"]["createRuntime"][0]["args"].as_array_mut();
             *args.and_then(|a| a.last_mut()).expect("--log FILE") = json!("/run/log");
@@ -404,11 +425,12 @@ fn fingerprint(container: &Container) -> String {
 }
 
 fn logs_one_line_for_each_container(runtime: Runtime) {
-    for (no_new_privileges, place) in [
-        (true, "at its exec"),
-        (false, "before it gives up CAP_SYS_ADMIN"),
+    for (way, place) in [
+        (Way::AtExec, "at its exec"),
+        (Way::Ahead, "ahead, in force from its exec"),
+        (Way::Watched, "before it gives up CAP_SYS_ADMIN"),
     ] {
-        let container = armed(runtime, Stage::CreateRuntime, no_new_privileges);
+        let container = armed(runtime, Stage::CreateRuntime, way);
         let id = container.bundle().file_name().expect("name");
         let id = id.to_string_lossy().split('.').next().map(str::to_owned);
         let program = fingerprint(&container);
@@ -426,7 +448,7 @@ fn logs_to_syslog_where_there_is_one(runtime: Runtime) {
     const DEV: &str = "mkdir $LOG.dev && mount -t tmpfs tmpfs $LOG.dev && cp -ax /dev/. $LOG.dev
         rm -f $LOG.dev/log && ln -s $LOG $LOG.dev/log && mount --move $LOG.dev /dev";
     for present in [true, false] {
-        let container = armed(runtime, Stage::CreateRuntime, true).patch(|config| {
+        let container = armed(runtime, Stage::CreateRuntime, Way::AtExec).patch(|config| {
             let args = config["hooks"]["createRuntime"][0]["args"].as_array_mut();
             args.expect("args").push(json!("--syslog"));
         });
@@ -462,7 +484,7 @@ fn leaves_a_zombie_at_create_container_and_none_at_create_runtime(runtime: Runti
         (Stage::CreateRuntime, &[] as &[&str]),
         (Stage::CreateContainer, &["oci-seccomp"]),
     ] {
-        let container = armed(runtime, stage, true).probe("print runs -- sleep 60");
+        let container = armed(runtime, stage, Way::AtExec).probe("print runs -- sleep 60");
         let created = container.create().ready();
         let init = created.pid();
         let tracer = tracer_of(init);
@@ -478,9 +500,9 @@ fn leaves_a_zombie_at_create_container_and_none_at_create_runtime(runtime: Runti
 /// optimized has twice the text; there only what is its own counts.
 fn the_tracer_weighs_little(runtime: Runtime) {
     let optimized = !cfg!(debug_assertions) || std::env::var_os("OCI_SECCOMP").is_some();
-    for no_new_privileges in [true, false] {
+    for way in WAYS {
         let container = Container::new(runtime)
-            .no_new_privileges(no_new_privileges)
+            .no_new_privileges(way == Way::AtExec)
             .profile_hook(Stage::CreateRuntime, &support::testdata("default"));
         let created = container.create().ready();
         let tracer = tracer_of(created.pid());
@@ -517,7 +539,7 @@ fn arms_200_containers_at_once() {
                 if nth >= 200 {
                     break;
                 }
-                let container = armed(runtime, Stage::CreateRuntime, nth.is_multiple_of(2));
+                let container = armed(runtime, Stage::CreateRuntime, WAYS[nth % 3]);
                 let created = container.create().ready();
                 let init = created.pid();
                 all.lock().expect("lock").push((created, init));
@@ -548,7 +570,7 @@ fn starts_one_after_another_without_a_leak() {
     support::on(Runtime::Crun, |runtime| {
         let count = std::env::var("OCI_SECCOMP_SOAK");
         let count = count.map_or(100, |n| n.parse().expect("OCI_SECCOMP_SOAK is a number"));
-        let container = armed(runtime, Stage::CreateRuntime, true);
+        let container = armed(runtime, Stage::CreateRuntime, Way::AtExec);
         let mut before = None;
         for _ in 0..count {
             assert!(was_filtered(&container.run_again().success()));

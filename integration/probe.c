@@ -13,6 +13,10 @@
  *   fork OP [ARG…]      OP in a child; a child that dies prints "killed SIGNAL"
  *   print WORD          WORD on a line of its own
  *   sleep SECONDS
+ *   filter CALL ERRNO   loads a filter of its own that answers CALL with ERRNO;
+ *                       x86_64, and no_new_privs or CAP_SYS_ADMIN
+ *   exec PATH [ARG…]    becomes another program, with all words that follow
+ *                       (a "--" as well) and this one's environment
  *   exit STATUS         ends here; otherwise 0 after the last OP, 2 for usage
  *
  * CALL is a number or one of the names below. An argument is a number (decimal
@@ -60,6 +64,9 @@ static const struct name names[] = {
 	{ "setuid", __NR_setuid, 23 },
 	{ "sethostname", __NR_sethostname, 74 },
 	{ "keyctl", __NR_keyctl, 288 },
+	{ "add_key", __NR_add_key, 286 },
+	{ "ioctl", __NR_ioctl, 54 },
+	{ "mknod", __NR_mknod, 14 },
 	{ "bpf", __NR_bpf, 357 },
 	{ "seccomp", __NR_seccomp, 354 },
 	{ "execve", __NR_execve, 11 },
@@ -403,6 +410,31 @@ static void nap(ulong seconds)
 	sys(__NR_nanosleep, (ulong)time, 0, 0);
 }
 
+/* struct sock_filter and struct sock_fprog: linux/filter.h. */
+struct insn {
+	unsigned short code;
+	unsigned char jt, jf;
+	unsigned int k;
+};
+
+static void filter(ulong nr, ulong errnum)
+{
+	struct insn insns[] = {
+		{ 0x20, 0, 0, 0 },                                /* load nr */
+		{ 0x15, 0, 1, (unsigned int)nr },                 /* is it CALL? */
+		{ 0x06, 0, 0, 0x00050000 | (errnum & 0xffff) },   /* ERRNO */
+		{ 0x06, 0, 0, 0x7fff0000 },                       /* ALLOW */
+	};
+	struct { unsigned short len; struct insn *insns; } program = { 4, insns };
+	long ret = sys(__NR_seccomp, 1, 0, (ulong)&program);
+
+	put("filter = ");
+	put_number(-ret);
+	flush();
+}
+
+static char **environment;
+
 /* One operation; its exit status. */
 static int run(char **argv, int argc)
 {
@@ -423,6 +455,14 @@ static int run(char **argv, int argc)
 		flush();
 	} else if (same(op, "sleep") && argc == 2) {
 		nap(argument(argv[1]));
+	} else if (same(op, "filter") && argc == 3) {
+		filter(call_number(argv[1], 0), argument(argv[2]));
+	} else if (same(op, "exec") && argc > 1) {
+		put("exec = ");
+		put_number(-sys(__NR_execve, (ulong)argv[1], (ulong)(argv + 1),
+			(ulong)environment));
+		flush();
+		return 1;
 	} else if (same(op, "exit") && argc == 2) {
 		quit((int)argument(argv[1]));
 	} else {
@@ -436,10 +476,11 @@ _Noreturn __attribute__((used)) void entry(ulong *stack)
 	int argc = (int)stack[0], at = 1;
 	char **argv = (char **)(stack + 1);
 
+	environment = argv + argc + 1;
 	if (argc < 2)
 		usage("no operation");
 	while (at < argc) {
-		int end = at;
+		int end = same(argv[at], "exec") ? argc : at;
 
 		while (end < argc && !same(argv[end], "--"))
 			end++;

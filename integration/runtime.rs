@@ -112,6 +112,7 @@ support::on_each_runtime! {
     arms_what_create_and_start_run_apart
     runs_under_a_default_profile
     asks_nothing_of_the_profile_for_the_runtime
+    leaves_later_hooks_of_the_runtime_as_unfiltered_as_they_were
     gives_the_workloads_exit_status
     gives_the_status_of_a_workload_that_was_killed
     kills_calls_of_an_architecture_that_is_not_listed
@@ -226,9 +227,9 @@ fn runs_under_a_default_profile(runtime: Runtime) {
 /// At the exec boundary not one call of the runtime is filtered.
 fn asks_nothing_of_the_profile_for_the_runtime(runtime: Runtime) {
     for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
-        for uid in [0, 1000] {
+        for (uid, no_new_privileges) in [(0, true), (1000, true), (0, false), (1000, false)] {
             let seen = Container::new(runtime)
-                .no_new_privileges(true)
+                .no_new_privileges(no_new_privileges)
                 .uid(uid)
                 .profile_hook(stage, &allows_only(&["write", "exit_group"]))
                 .args(&["/hello"])
@@ -237,6 +238,41 @@ fn asks_nothing_of_the_profile_for_the_runtime(runtime: Runtime) {
             assert_eq!(seen.stdout, "hello\n");
         }
     }
+}
+
+/// A hook that init still starts is not to inherit what is loaded ahead: the
+/// calls of init are watched instead.
+fn leaves_later_hooks_of_the_runtime_as_unfiltered_as_they_were(runtime: Runtime) {
+    let script = "cat >/dev/null; grep Seccomp_filters /proc/self/status >$LOG 2>&1";
+    for stage in [Stage::CreateRuntime, Stage::CreateContainer] {
+        let container = Container::new(runtime).profile_hook(stage, &denies_mkdir());
+        let seen = container.bundle().join("seen");
+        let script = script.replace("$LOG", &seen.to_string_lossy());
+        let container = container.patch(|config| {
+            let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+            let env = format!("PATH={}", std::env::var("PATH").unwrap_or_default());
+            let hook = with(hook, "env", json!([env]));
+            let hooks = &mut config["hooks"]["createContainer"];
+            match hooks.as_array_mut() {
+                Some(hooks) => hooks.push(hook),
+                None => *hooks = json!([hook]),
+            }
+        });
+        let container = container.probe(STATUS_AND_CALLS);
+        let ran = container.run_again().success();
+        check_denies_mkdir(&ran, false, 0);
+        assert!(
+            ran.log.contains("before it gives up CAP_SYS_ADMIN"),
+            "{ran}"
+        );
+        let seen = fs::read_to_string(seen).unwrap();
+        assert_eq!(seen, "Seccomp_filters:\t0\n", "{stage:?}");
+    }
+}
+
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    object[key] = value;
+    object
 }
 
 fn gives_the_workloads_exit_status(runtime: Runtime) {

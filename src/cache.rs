@@ -91,6 +91,7 @@ pub struct Entry {
 
 /// An entry's file, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listed {
     /// Its name: the key.
     pub name: String,

@@ -101,6 +101,14 @@ pub enum Command {
     /// passed, 1 if one failed, 2 if a file could not be used.
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
+    /// Fill, show or empty the cache of compiled and proven programs
+    ///
+    /// The hook and exec keep what they make there and take it from there:
+    /// /run/oci-seccomp for root, $XDG_RUNTIME_DIR/oci-seccomp for others.
+    /// The status is 0, or 1 if a profile is refused, 2 if the cache or a
+    /// profile cannot be read or written.
+    #[command(after_help = CACHE_EXAMPLES)]
+    Cache(CacheCommand),
     /// Say what this kernel, this libseccomp and this process can do
     ///
     /// The status is 0 if filters can be loaded here, 1 if not.
@@ -176,6 +184,15 @@ Examples:
 A file of cases:
   {\"profile\": \"seccomp.json\", \"cases\": [
     {\"arch\": \"x86_64\", \"syscall\": \"mkdir\", \"args\": [null, 448], \"expect\": \"ERRNO(77)\"}]}";
+
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp cache prime /usr/share/containers/seccomp.json /etc/containers/*.json
+  oci-seccomp cache list --format json
+  oci-seccomp cache clear
+
+A profile of docker's form means different things for different capabilities: it
+is primed for those of the bundle that it is in, or for none.";
 
 const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -474,6 +491,40 @@ pub struct TestArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `cache`
+#[derive(Debug, Args)]
+pub struct CacheCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// Compile and prove profiles, and keep their programs
+    Prime(PrimeArgs),
+    /// Show what is kept, the oldest first
+    List {
+        /// How to say it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Remove all that is kept
+    Clear,
+}
+
+/// `cache prime`
+#[derive(Debug, Args)]
+pub struct PrimeArgs {
+    /// Bundles, config.json files or profiles
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<PathBuf>,
+    /// How the profile is read; as the hook is to be told.
     #[command(flatten)]
     pub translate: TranslateArgs,
 }

@@ -88,8 +88,17 @@ impl Source {
             self.target.arch.name().as_bytes(),
         ];
         // The kernel's version is in each key.
-        parts.extend(self.target.capabilities.iter().map(String::as_bytes));
+        if self.may_ask_for_capabilities() {
+            parts.extend(self.target.capabilities.iter().map(String::as_bytes));
+        }
         Key::new(&parts)
+    }
+
+    /// Whether the text may have `includes` or `excludes`. Where not, one key
+    /// does for workloads of all capabilities. A backslash may hide any word.
+    fn may_ask_for_capabilities(&self) -> bool {
+        let text = self.section_text();
+        text.contains("cludes") || text.contains('\\')
     }
 
     /// Makes the program, and proves it.
@@ -231,10 +240,15 @@ mod tests {
     #[test]
     fn each_thing_that_decides_makes_a_key_of_its_own() {
         let base = source(DENIES, None);
+        let asks = DENIES.replace("77", r#"77, "includes": {"caps": ["CAP_KILL"]}"#);
+        let hidden = asks.replace("includes", r"\u0069nclude\u0073");
         let mut others = vec![
             source(&DENIES.replace("77", "78"), None),
-            source(DENIES, Some("CAP_CHOWN")),
-            source(DENIES, Some("CAP_KILL")),
+            source(&asks, None),
+            source(&asks, Some("CAP_CHOWN")),
+            source(&asks, Some("CAP_KILL")),
+            source(&hidden, None),
+            source(&hidden, Some("CAP_KILL")),
         ];
         let mut strict = base.clone();
         strict.options.translate.strict = true;
@@ -252,7 +266,7 @@ mod tests {
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key), "{i}");
         }
-        assert_eq!(base.key(), source(DENIES, None).key());
+        assert_eq!(base.key(), source(DENIES, Some("CAP_KILL")).key());
     }
 
     #[test]

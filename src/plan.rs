@@ -1,8 +1,8 @@
 //! When a bundle's workload gets its filter, and why then.
 #![forbid(unsafe_code)]
 
-use crate::arm::Boundary;
-use crate::bundle::{CapabilitySet, Process};
+use crate::arm::{Boundary, OnExisting};
+use crate::bundle::{CapabilitySet, Config, Process};
 use caps::Capability;
 
 /// When to load, and why.
@@ -35,6 +35,30 @@ impl Plan {
         Self { boundary, reason }
     }
 
+    /// Decides for a hook before the pivot, `inside` where init itself has
+    /// started it (createContainer). As for the process, but where that would
+    /// have init's calls watched, the filter is loaded ahead: not where init
+    /// starts other hooks still, which would inherit it in force, and not
+    /// where the runtime loads one of its own that is to be looked at first.
+    #[must_use]
+    pub fn for_hook(config: &Config, inside: bool, on_existing: OnExisting) -> Self {
+        let plan = Self::for_process(config.process.as_ref());
+        let no_hooks_left = match config.hooks_of_init() {
+            Some((create, 0)) => create <= usize::from(inside),
+            _ => false,
+        };
+        let no_other_filter = config.seccomp().is_none() || on_existing == OnExisting::Stack;
+        match plan.boundary {
+            Boundary::BeforeCapabilityDrop if no_hooks_left && no_other_filter => Self {
+                boundary: Boundary::Ahead,
+                reason: "noNewPrivileges is not set and the workload has no CAP_SYS_ADMIN: the \
+                         filter is loaded while the runtime still has it, and lifted until the \
+                         exec",
+            },
+            _ => plan,
+        }
+    }
+
     /// Decides for a hook at startContainer, where init has given up what the
     /// workload is not to have. A hook there is a child of init and its own
     /// exec was as the workload's will be: what the hook has, that will have.
@@ -55,6 +79,7 @@ impl Plan {
     pub const fn when(&self) -> &'static str {
         match self.boundary {
             Boundary::Exec => "at the exec of the workload",
+            Boundary::Ahead => "at once, to be in force from the exec of the workload",
             Boundary::BeforeCapabilityDrop => "before the runtime drops CAP_SYS_ADMIN",
         }
     }
@@ -63,7 +88,7 @@ impl Plan {
     #[must_use]
     pub const fn also_filtered(&self) -> &'static str {
         match self.boundary {
-            Boundary::Exec => "nothing of the runtime's own",
+            Boundary::Exec | Boundary::Ahead => "nothing of the runtime's own",
             Boundary::BeforeCapabilityDrop => {
                 "what the runtime calls from there on (capset, setuid, execve and others)"
             }
@@ -126,6 +151,40 @@ mod tests {
             Plan::for_process(None).boundary,
             Boundary::BeforeCapabilityDrop
         );
+    }
+
+    #[test]
+    fn a_hook_loads_ahead_unless_others_would_inherit_it_or_come_first() {
+        let plan = |text: &str, inside, on_existing| {
+            let config = Config::parse("config.json".as_ref(), text.into()).unwrap();
+            Plan::for_hook(&config, inside, on_existing).boundary
+        };
+        let one = r#"{"hooks": {"createContainer": [{}]}}"#;
+        let late = r#"{"hooks": {"startContainer": [{}]}}"#;
+        let filtered = r#"{"linux": {"seccomp": {}}}"#;
+        let (verify, stack) = (OnExisting::Verify, OnExisting::Stack);
+        for (text, inside, on_existing, expected) in [
+            ("{}", false, verify, Boundary::Ahead),
+            (
+                r#"{"hooks": {"prestart": [{}]}}"#,
+                false,
+                verify,
+                Boundary::Ahead,
+            ),
+            (one, false, verify, Boundary::BeforeCapabilityDrop),
+            (one, true, verify, Boundary::Ahead),
+            (late, true, verify, Boundary::BeforeCapabilityDrop),
+            (filtered, false, verify, Boundary::BeforeCapabilityDrop),
+            (filtered, false, stack, Boundary::Ahead),
+            (
+                r#"{"process": {"noNewPrivileges": true}}"#,
+                false,
+                verify,
+                Boundary::Exec,
+            ),
+        ] {
+            assert_eq!(plan(text, inside, on_existing), expected, "{text} {inside}");
+        }
     }
 
     /// The kernel does not raise it then, and the runtimes go on without.

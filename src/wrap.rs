@@ -84,7 +84,7 @@ pub fn wrap(config: &Config, flags: Flags, keep_section: bool) -> Result<Wrapped
 
     let identity = match Plan::for_process(Some(workload)).boundary {
         Boundary::Exec => None,
-        Boundary::BeforeCapabilityDrop => {
+        Boundary::Ahead | Boundary::BeforeCapabilityDrop => {
             refuse_start_container(&root)?;
             let identity = Identity::new(workload, looks_up_home(workload, &process)?);
             start_as_root(&mut splice, &process, workload, &identity)?;

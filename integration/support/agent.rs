@@ -40,19 +40,27 @@ pub struct Agent {
 impl Agent {
     /// Listens, and serves one connection.
     pub fn new(manner: Manner) -> Self {
+        Self::serving(manner, 1)
+    }
+
+    /// The same with so many connections, each by itself.
+    pub fn serving(manner: Manner, connections: usize) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("agent");
         let socket = UnixListener::bind(&path).expect("socket of the agent");
         let (tell, told) = channel();
         std::thread::spawn(move || {
-            let (connection, _) = socket.accept().expect("connection");
-            match manner {
-                Manner::Answers => serve(connection, &tell),
-                Manner::HangsUp => {
-                    drop(connection);
-                    // Nobody waits where it does not matter.
-                    let _ = tell.send(Value::Null);
-                }
+            for _ in 0..connections {
+                let (connection, _) = socket.accept().expect("connection");
+                let tell = tell.clone();
+                std::thread::spawn(move || match manner {
+                    Manner::Answers => serve(connection, &tell),
+                    Manner::HangsUp => {
+                        drop(connection);
+                        // Nobody waits where it does not matter.
+                        let _ = tell.send(Value::Null);
+                    }
+                });
             }
         });
         let _dir = dir;

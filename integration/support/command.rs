@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 /// Long for what takes milliseconds; it only bounds a hang.
@@ -22,8 +24,9 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 pub struct Run {
     command: Command,
     limit: Duration,
-    stdin: Option<Vec<u8>>,
+    stdin: Option<File>,
     output: Option<PathBuf>,
+    terminal: Option<File>,
     name: Option<String>,
 }
 
@@ -34,6 +37,7 @@ impl Run {
             limit: LIMIT,
             stdin: None,
             output: None,
+            terminal: None,
             name: None,
         }
     }
@@ -58,8 +62,16 @@ impl Run {
         self
     }
 
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
+        let mut file = scratch();
+        file.write_all(&bytes.into()).expect("write of stdin");
+        file.rewind().expect("rewind of stdin");
+        self.stdin_from(file)
+    }
+
+    /// Standard input is this file.
+    pub fn stdin_from(mut self, file: impl Into<std::os::fd::OwnedFd>) -> Self {
+        self.stdin = Some(File::from(file.into()));
         self
     }
 
@@ -75,6 +87,12 @@ impl Run {
         self
     }
 
+    /// Standard output and error are this file, and not kept.
+    pub fn on_terminal(mut self, file: File) -> Self {
+        self.terminal = Some(file);
+        self
+    }
+
     /// What to call it in messages, instead of its whole argv.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
@@ -82,29 +100,35 @@ impl Run {
     }
 
     /// Runs it to its end, or until the time is up.
-    pub fn run(mut self) -> Outcome {
+    pub fn run(self) -> Outcome {
+        self.start().outcome()
+    }
+
+    /// Starts it, and comes back while it runs.
+    pub fn start(mut self) -> Started {
         let (stdout, stderr) = self.output_files();
-        let stdin = self.input_file().map_or_else(Stdio::null, Stdio::from);
+        let stdin = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
+        let out = self.terminal.as_ref().unwrap_or(&stdout);
+        let err = self.terminal.as_ref().unwrap_or(&stderr);
         self.command
             .stdin(stdin)
-            .stdout(stdout.try_clone().expect("dup of stdout"))
-            .stderr(stderr.try_clone().expect("dup of stderr"))
+            .stdout(out.try_clone().expect("dup of stdout"))
+            .stderr(err.try_clone().expect("dup of stderr"))
             .process_group(0);
         let shown = self.name.take();
         let shown = shown.unwrap_or_else(|| format!("{:?}", self.command));
         let started = Instant::now();
-        let mut child = self
+        let child = self
             .command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {shown}: {e}"));
-        let (status, took) = wait(&mut child, started, self.limit);
-        Outcome {
+        Started {
+            child,
             command: shown,
-            status,
-            took,
-            stdout: contents(stdout),
-            stderr: contents(stderr),
-            log: String::new(),
+            started,
+            limit: self.limit,
+            stdout,
+            stderr,
         }
     }
 
@@ -123,13 +147,59 @@ impl Run {
         };
         (open("out"), open("err"))
     }
+}
 
-    fn input_file(&mut self) -> Option<File> {
-        let bytes = self.stdin.take()?;
-        let mut file = scratch();
-        file.write_all(&bytes).expect("write of stdin");
-        file.rewind().expect("rewind of stdin");
-        Some(file)
+/// A command that runs; it is killed if nobody waits for it.
+pub struct Started {
+    child: Child,
+    command: String,
+    started: Instant,
+    limit: Duration,
+    stdout: File,
+    stderr: File,
+}
+
+impl Started {
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    /// Sends it a signal, and to nobody else of its group.
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(self.pid()), signal).expect("kill");
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait for a child").is_some()
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        let stdout = self.stdout.try_clone().expect("dup of stdout");
+        // Not `rewind`: whoever writes shares the offset.
+        let mut bytes = vec![0; stdout.metadata().expect("its size").len() as usize];
+        let read = stdout.read_at(&mut bytes, 0).expect("read of stdout");
+        bytes.truncate(read);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits for its end, or until the time is up.
+    pub fn outcome(mut self) -> Outcome {
+        let (status, end) = wait(&mut self.child, self.limit);
+        Outcome {
+            command: std::mem::take(&mut self.command),
+            status,
+            took: end.duration_since(self.started),
+            stdout: contents(self.stdout.try_clone().expect("dup of stdout")),
+            stderr: contents(self.stderr.try_clone().expect("dup of stderr")),
+            log: String::new(),
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        wait(&mut self.child, Duration::ZERO);
     }
 }
 
@@ -143,27 +213,30 @@ fn contents(mut file: File) -> String {
     bytes.expect("output is UTF-8")
 }
 
-/// The status and how long it took; no status when the time was up and the
-/// group was killed.
-fn wait(child: &mut Child, started: Instant, limit: Duration) -> (Option<ExitStatus>, Duration) {
-    let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-    let (ended, end) = mpsc::channel();
-    std::thread::scope(|scope| {
-        // Whoever waits for a moment only and looks again sees the end too late
-        // for what lasts some milliseconds.
-        scope.spawn(move || {
-            let status = child.wait().expect("wait for a child");
-            let _ = ended.send((status, started.elapsed()));
-        });
-        match end.recv_timeout(limit) {
-            Ok((status, took)) => (Some(status), took),
-            Err(_) => {
-                // It may be gone by itself in this moment.
-                let _ = killpg(group, Signal::SIGKILL);
-                (None, started.elapsed())
-            }
-        }
-    })
+/// The status, or `None` when the time was up and the group was killed; and
+/// when that was.
+fn wait(child: &mut Child, limit: Duration) -> (Option<ExitStatus>, Instant) {
+    if let Some(status) = child.try_wait().expect("wait for a child") {
+        return (Some(status), Instant::now());
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    let (tell, ended) = mpsc::channel();
+    // Whoever looks again and again sees the end of what lasts milliseconds too
+    // late. It leaves the zombie, so that the pid stays the child's.
+    std::thread::spawn(move || {
+        let end = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        let _ = tell.send(end.map(|_| Instant::now()));
+    });
+    let end = ended.recv_timeout(limit);
+    if end.is_err() {
+        // It may have ended by itself in this moment.
+        let _ = killpg(pid, Signal::SIGKILL);
+    }
+    let status = child.wait().expect("wait for a child");
+    match end {
+        Ok(at) => (Some(status), at.expect("wait for a child's end")),
+        Err(_) => (None, Instant::now()),
+    }
 }
 
 /// How a command ended and what it printed. The checks panic with all of it.

@@ -51,8 +51,13 @@ const CAPABILITIES: &[&str] = &[
     "CAP_SYS_CHROOT",
 ];
 
+/// What a workload prints when it goes to sleep.
+const ASLEEP: &str = "asleep";
+
 /// The user land; the probe does what a shell is not needed for.
-const APPLETS: &[&str] = &["sh", "cat", "grep", "id", "ls", "mkdir", "sleep", "uname"];
+const APPLETS: &[&str] = &[
+    "sh", "cat", "grep", "id", "ls", "mkdir", "sleep", "uname", "env", "stat",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
@@ -300,7 +305,8 @@ impl Container {
     pub fn hooks_under(mut self, tool: &str, options: &[&str]) -> Self {
         let tool = programs::find(tool).unwrap_or_else(|| panic!("no {tool}"));
         let hooks = self.config["hooks"].as_object_mut().expect("a hook");
-        for hook in hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten() {
+        let all = hooks.values_mut().flat_map(|h| h.as_array_mut()).flatten();
+        for hook in all.filter(|hook| hook["args"][0] == "oci-seccomp") {
             let program = hook["path"].take();
             let args = hook["args"].as_array().into_iter().flatten().skip(1);
             let bash = [json!("bash"), json!("-c"), json!(UNDER_TOOL), json!(tool)];
@@ -469,6 +475,39 @@ impl Container {
         }
     }
 
+    /// Its workload does these operations of the probe, and then sleeps; see
+    /// [`Container::launch`].
+    pub fn sleeping_after(self, operations: &str) -> Self {
+        self.probe(&format!("{operations} -- print {ASLEEP} -- sleep 600"))
+    }
+
+    /// Starts one that has a workload of [`Container::sleeping_after`], and
+    /// comes back when it sleeps.
+    #[track_caller]
+    pub fn launch(self) -> Created {
+        let created = self.create().ready();
+        created.start().success();
+        created.waits_for(ASLEEP);
+        created
+    }
+
+    /// Starts it with a workload that sleeps.
+    #[track_caller]
+    pub fn running(self) -> Created {
+        self.sleeping_after("print started").launch()
+    }
+
+    /// Starts it with the hunter for a workload; see `hunter.c`.
+    #[track_caller]
+    pub fn hunting(self, args: &[&str]) -> Created {
+        fs::copy(programs::hunter(), self.rootfs().join("hunter")).expect("copy of the hunter");
+        let argv = [&["/hunter"], args].concat();
+        let created = self.args(&argv).create().ready();
+        created.start().success();
+        created.waits_for("ready");
+        created
+    }
+
     /// What there is of it: init, its children, tracers, the runtime.
     fn processes(&self) -> Vec<(i32, String)> {
         process::marked(&self.id)
@@ -543,6 +582,144 @@ impl Created {
 
     pub fn start(&self) -> Outcome {
         self.container.verb("start")
+    }
+
+    /// Waits until init has printed this line.
+    #[track_caller]
+    pub fn waits_for(&self, line: &str) {
+        let printed = || self.printed().lines().any(|l| l == line);
+        let limit = super::command::LIMIT;
+        assert!(
+            process::within(limit, printed),
+            "no line {line:?} in {:?} of {}",
+            self.printed(),
+            self.outcome
+        );
+    }
+
+    /// What init has printed so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.bundle().join("init.out")).unwrap_or_default()
+    }
+
+    pub fn runtime(&self) -> Runtime {
+        self.container.runtime
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.container.rootfs()
+    }
+
+    /// Writes a file beside `config.json`.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        self.container.file(name, contents)
+    }
+
+    /// `process` of the config.
+    pub fn process(&self) -> &Value {
+        &self.container.config["process"]
+    }
+
+    /// `oci-seccomp exec OPTIONS ID ARGV…`, where the runtime finds the
+    /// container; also the cgroups are those that the runtime saw.
+    pub fn exec(&self, options: &[&str], argv: &[&str]) -> Run {
+        self.exec_before(&[], options, argv)
+    }
+
+    /// The same as the end of another command: `BEFORE… oci-seccomp exec …`.
+    pub fn exec_before(&self, before: &[&str], options: &[&str], argv: &[&str]) -> Run {
+        self.exec_by(before, programs::stripped(), options, argv)
+    }
+
+    /// The same by a copy of the program.
+    pub fn exec_by(&self, before: &[&str], ours: &Path, options: &[&str], argv: &[&str]) -> Run {
+        let runtime = self.runtime().program().expect("an installed runtime");
+        self.exec_asking(&runtime, before, ours, options, argv)
+    }
+
+    /// The same with a program that answers as the runtime does.
+    pub fn exec_asking(
+        &self,
+        runtime: &Path,
+        before: &[&str],
+        ours: &Path,
+        options: &[&str],
+        argv: &[&str],
+    ) -> Run {
+        self.host(before)
+            .arg(ours)
+            .args(["exec", "--runtime"])
+            .arg(runtime)
+            .arg("--root")
+            .arg(self.root())
+            .args(options)
+            .arg(self.id())
+            .args(argv)
+    }
+
+    /// What does none of it: `nsenter` into init's mount and pid namespace.
+    pub fn naive(&self, before: &[&str], argv: &[&str]) -> Run {
+        let pid = self.pid().to_string();
+        self.host(before)
+            .arg(programs::find("nsenter").expect("nsenter"))
+            .args(["--target", &pid, "--mount", "--pid"])
+            .args(argv)
+    }
+
+    /// The same with the probe; its arguments are separated by spaces.
+    pub fn exec_probe(&self, options: &[&str], args: &str) -> Run {
+        let argv: Vec<&str> = args.split_whitespace().collect();
+        self.exec(options, &[&["/probe"], &argv[..]].concat())
+    }
+
+    /// `BEFORE… oci-seccomp`, in a private mount namespace as the runtimes.
+    pub fn ours(&self, before: &[&str]) -> Run {
+        self.host(before).arg(programs::stripped())
+    }
+
+    /// A command of the host's in a private mount namespace as the runtimes.
+    pub fn host(&self, argv: &[&str]) -> Run {
+        Run::new("unshare")
+            .args(["--mount", "--propagation=private", "sh", "-c"])
+            .args([PRIVATE_MOUNTS, "sh"])
+            .env("SETUP", "")
+            .args(argv)
+    }
+
+    /// `RUNTIME exec --process FILE ID`, with this for the process.
+    pub fn runtime_exec(&self, process: &Value) -> Outcome {
+        let file = self.file("runtime-process.json", process.to_string());
+        let command = self.container.command("exec").arg("--process").arg(file);
+        command.arg(self.id()).run()
+    }
+
+    /// What there is of it but init: what an exec has left behind.
+    pub fn others(&self) -> Vec<(i32, String)> {
+        let init = self.pid();
+        let mut all = self.container.processes();
+        all.retain(|(pid, _)| *pid != init);
+        all
+    }
+
+    /// Sends a signal to `oci-seccomp exec` where another command started it.
+    #[track_caller]
+    pub fn signal_ours(&self, started: &super::Started, signal: nix::sys::signal::Signal) {
+        let children = format!("/proc/{0}/task/{0}/children", started.pid());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let child = children.split_whitespace().next();
+        let pid = child.map_or(started.pid(), |pid| pid.parse().expect("a pid"));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("kill");
+    }
+
+    /// Nothing is left of a failed exec, or of one that has ended.
+    #[track_caller]
+    pub fn is_alone(&self) {
+        assert!(
+            process::within(GRACE, || self.others().is_empty()),
+            "left behind: {:?}",
+            self.others()
+        );
+        assert!(process::alive(self.pid()), "init has ended");
     }
 
     pub fn kill(&self, signal: &str) -> Outcome {

@@ -25,8 +25,9 @@ pub mod programs;
 use std::path::{Path, PathBuf};
 
 pub use agent::{Agent, Manner};
+pub use command::Started;
 pub use command::{Outcome, Run};
-pub use container::{Container, Runtime, Stage};
+pub use container::{Container, Created, Runtime, Stage};
 pub use podman::Podman;
 
 /// The program under test: the one cargo built, or an installed one that
@@ -74,11 +75,30 @@ macro_rules! on_each_runtime {
         }
     };
 }
+/// The same for youki as well, where it is installed: it is built only for the
+/// matrix.
+macro_rules! on_each_runtime_and_youki {
+    ($($test:ident)*) => {
+        $crate::support::on_each_runtime! { $($test)* }
+        mod youki {
+            $(#[test] fn $test() { $crate::support::on_youki(super::$test); })*
+        }
+    };
+}
 pub(crate) use on_each_runtime;
+pub(crate) use on_each_runtime_and_youki;
 
 /// Runs a test if its runtime can run here.
 pub fn on(runtime: Runtime, test: impl FnOnce(Runtime)) {
     if runtime.is_ready() {
         test(runtime);
+    }
+}
+
+/// Runs a test with youki if it is there.
+pub fn on_youki(test: impl FnOnce(Runtime)) {
+    match Runtime::Youki.program() {
+        Some(_) => on(Runtime::Youki, test),
+        None => eprintln!("skipped: youki is not installed"),
     }
 }

@@ -156,12 +156,19 @@ impl Podman {
         path
     }
 
+    /// A command in a private mount namespace, as podman itself.
+    pub fn host(&self, argv: &[&str]) -> Run {
+        Run::new("unshare")
+            .args(["--mount", "--propagation=private", "sh", "-c"])
+            .args([PRIVATE_MOUNTS, "sh"])
+            .args(argv)
+    }
+
     /// `podman OPTIONS…` in a private mount namespace.
     pub fn command<S: AsRef<OsStr>>(&self, options: &[S]) -> Run {
         let dir = self.dir();
-        let mut run = Run::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-c"])
-            .args([PRIVATE_MOUNTS, "sh"])
+        let mut run = self
+            .host(&[])
             .env("CONTAINERS_CONF", dir.join("containers.conf"))
             .env("HOME", dir.join("home"))
             .env("XDG_RUNTIME_DIR", dir.join("xdg"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::{Run, source};
+use super::{Run, binary, source};
 
 const FLAGS: &[&str] = &[
     "-O1",
@@ -43,6 +43,33 @@ pub fn calls() -> &'static Path {
     BUILT.get_or_init(|| build("calls", "64"))
 }
 
+/// What a hostile container runs as its init; see `hunter.c`.
+pub fn hunter() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        build_with(
+            &["-O1", "-Wall", "-Wextra", "-Werror", "-static"],
+            "hunter",
+            "64",
+        )
+    })
+}
+
+/// The program under test without its debug information, of which it would
+/// make a sealed copy for each exec.
+pub fn stripped() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let made = dir.join(format!("oci-seccomp.{}", std::process::id()));
+        let strip = Run::new("strip").arg("-o").arg(&made).arg(binary());
+        strip.run().success();
+        let done = dir.join("oci-seccomp");
+        std::fs::rename(&made, &done).expect("rename of a built program");
+        done
+    })
+}
+
 /// A static busybox: the container's user land.
 pub fn busybox() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
@@ -66,11 +93,15 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// Another test binary may build the same: each under a name of its own,
 /// renamed when it is whole.
 fn build(name: &str, bits: &str) -> PathBuf {
+    build_with(FLAGS, name, bits)
+}
+
+fn build_with(flags: &[&str], name: &str, bits: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let done = dir.join(format!("{name}{bits}"));
     let made = dir.join(format!("{name}{bits}.{}", std::process::id()));
     Run::new("gcc")
-        .args(FLAGS)
+        .args(flags)
         .arg(format!("-m{bits}"))
         .arg("-o")
         .arg(&made)

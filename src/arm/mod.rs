@@ -71,6 +71,14 @@ pub enum Boundary {
     /// workload with no_new_privs, or with CAP_SYS_ADMIN after the exec: any
     /// other is not permitted to load a filter and is killed here.
     Exec,
+    /// At once, and in force from the exec on: until then filters are lifted
+    /// (PTRACE_O_SUSPEND_SECCOMP), so no call of the runtime is filtered, and
+    /// none has to be watched. For a workload that may not load one at the
+    /// exec. What init forks in the meantime inherits the filter in force: for
+    /// an init that starts no hooks any more. Where the tracer may not lift
+    /// filters, or init has some already, as
+    /// [`Boundary::BeforeCapabilityDrop`].
+    Ahead,
     /// Just before init gives up CAP_SYS_ADMIN: at the capset(2), the
     /// setuid(2) or the like. A filter of its own that comes first is waited
     /// for where the tracer can lift it for the loading (CAP_SYS_ADMIN in the

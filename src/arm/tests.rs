@@ -227,6 +227,12 @@ fn loads_below_a_stack_full_of_arguments() -> Test {
     Ok(())
 }
 
+const BOUNDARIES: [Boundary; 3] = [
+    Boundary::Exec,
+    Boundary::Ahead,
+    Boundary::BeforeCapabilityDrop,
+];
+
 #[test]
 fn sees_an_exec_that_comes_before_the_tracer_waits_for_it() -> Test {
     // Not certain to be that early, but some of so many are.
@@ -239,14 +245,40 @@ fn sees_an_exec_that_comes_before_the_tracer_waits_for_it() -> Test {
 
 #[test]
 fn loads_before_the_capability_is_lost() -> Test {
-    let (status, text, report) = Init::other_user(Boundary::BeforeCapabilityDrop)?.go()?;
+    for boundary in [Boundary::Ahead, Boundary::BeforeCapabilityDrop] {
+        let (status, text, report) = Init::other_user(boundary)?.go()?;
+        assert_eq!(status.code(), Some(1));
+        assert!(
+            text.contains("CapEff:\t0000000000000000"),
+            "{text} {report}"
+        );
+        assert!(text.contains("NoNewPrivs:\t0\nSeccomp:\t2"), "{text}");
+        assert!(text.contains(WITNESS), "{text}");
+        let ahead = boundary == Boundary::Ahead;
+        assert_eq!(report.contains("armed ahead"), ahead, "{report}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_loaded_ahead_is_in_force_from_the_exec_and_not_before() -> Test {
+    let script = "echo ready; read x; busybox mkdir /tmp/a; cd /nowhere; \
+                  exec busybox mkdir /tmp/x";
+    let deny_chdir = Program::new(vec![
+        insn(op::LD_ABS, 0, 0, 0),
+        insn(op::JEQ_K, 0, 1, libc::SYS_chdir as u32),
+        insn(op::RET_K, 0, 0, Action::KillProcess.to_ret()),
+        insn(op::RET_K, 0, 0, Action::Allow.to_ret()),
+    ])?;
+    let programs = [deny_chdir, program(0)?];
+    let layers = programs.each_ref().map(layer);
+    let mut command = Command::new("/bin/busybox");
+    command.args(["sh", "-c", script]);
+    let (status, text, report) = Init::with_layers(command, Boundary::Ahead, &layers)?.go()?;
+    // Its child was filtered, itself not until it became another.
+    assert_eq!(text.matches(WITNESS).count(), 2, "{text} {report}");
+    assert!(text.contains("/nowhere"), "{text} {report}");
     assert_eq!(status.code(), Some(1));
-    assert!(
-        text.contains("CapEff:\t0000000000000000"),
-        "{text} {report}"
-    );
-    assert!(text.contains("NoNewPrivs:\t0\nSeccomp:\t2"), "{text}");
-    assert!(text.contains(WITNESS), "{text}");
     Ok(())
 }
 
@@ -263,7 +295,7 @@ fn loads_several_filters_in_their_order() -> Test {
     };
     let programs = [refuses(libc::SYS_seccomp)?, program(100)?];
     let layers = programs.each_ref().map(layer);
-    for boundary in [Boundary::Exec, Boundary::BeforeCapabilityDrop] {
+    for boundary in BOUNDARIES {
         let mut command = Command::new("/bin/busybox");
         let script = "echo ready; read x; \
                       exec busybox sh -c 'grep Seccomp /proc/self/status; mkdir /tmp/x'";
@@ -286,7 +318,7 @@ fn kills_a_workload_that_may_not_load_a_filter() -> Test {
 
 #[test]
 fn an_exec_by_another_thread_never_runs() -> Test {
-    for boundary in [Boundary::Exec, Boundary::BeforeCapabilityDrop] {
+    for boundary in BOUNDARIES {
         let (status, text, report) = Init::other_thread(boundary)?.go()?;
         assert_eq!(status.signal(), Some(libc::SIGKILL), "{text} {report}");
         assert!(!text.contains("Seccomp"), "{text}");
@@ -304,7 +336,7 @@ fn loads_at_the_exec_when_no_capability_is_dropped() -> Test {
 
 #[test]
 fn init_dies_with_the_tracer() -> Test {
-    for boundary in [Boundary::Exec, Boundary::BeforeCapabilityDrop] {
+    for boundary in BOUNDARIES {
         let init = Init::shell("exec busybox echo unfiltered", boundary)?;
         kill(init.tracer()?, Signal::SIGKILL)?;
         let (status, text, _) = init.go()?;
@@ -316,7 +348,7 @@ fn init_dies_with_the_tracer() -> Test {
 
 #[test]
 fn signals_reach_init_and_the_workload() -> Test {
-    for boundary in [Boundary::Exec, Boundary::BeforeCapabilityDrop] {
+    for boundary in BOUNDARIES {
         let mut command = Command::new("/bin/busybox");
         let script = "trap '' HUP; echo ready; read x; \
                       exec busybox sh -c 'kill -HUP $$; echo ignored; mkdir /tmp/x'";

@@ -96,6 +96,8 @@ struct Tracer<'a> {
     proc: Option<Proc>,
     pending: Pending,
     stops: u32,
+    /// Its filters stay lifted until the exec.
+    ahead: bool,
     loaded: bool,
     /// One for each layer that init has.
     seats: Vec<Seat>,
@@ -170,13 +172,14 @@ fn seize<'a>(
         proc,
         pending: Pending::Wait,
         stops: 0,
+        ahead: false,
         loaded: false,
         seats: Vec::new(),
         notes: String::new(),
         place: "with what it had already",
         took: Duration::ZERO,
     };
-    if request.boundary == Boundary::BeforeCapabilityDrop {
+    if request.boundary != Boundary::Exec {
         tracer.interrupt().map_err(|_| Answer::Gone)?;
     }
     Ok(tracer)
@@ -218,17 +221,51 @@ impl Tracer<'_> {
     fn supervise(&mut self) -> Result<()> {
         let armed = match self.request.boundary {
             Boundary::Exec => self.until(Resume::Cont, Stop::Exec).map(|()| false),
-            Boundary::BeforeCapabilityDrop => self.watch_calls(),
+            Boundary::Ahead if self.may_load_ahead()? => self.load_ahead(),
+            Boundary::Ahead | Boundary::BeforeCapabilityDrop => self.watch_calls(),
         }?;
         if armed {
             // Only now is it certain that the thread with the filter is the
             // one that execs.
             self.until(Resume::Cont, Stop::Exec)?;
+            // Those that were loaded ahead come into force.
+            self.put_filters_back()?;
         } else {
             self.load_at_exec()?;
         }
         self.verify()?;
         self.tracee.release_on_exit().during("release it")
+    }
+
+    /// Whether a filter can be loaded now and be lifted until the exec. Filters
+    /// that are there already would be lifted along with it.
+    fn may_load_ahead(&self) -> Result<bool> {
+        Ok(self.before()?.is_none() && self.tracee.suspend_filters(true).is_ok())
+    }
+
+    /// Loads the filter at init's next call, which is most likely the one
+    /// that the stop has interrupted. `false` at an exec.
+    fn load_ahead(&mut self) -> Result<bool> {
+        loop {
+            match self.next(Resume::Syscall)? {
+                Stop::Exec => {
+                    self.put_filters_back()?;
+                    return Ok(false);
+                }
+                Stop::Syscall => {}
+                stop => return Err(Failure::Stray(stop, "a system call")),
+            }
+            // Until it is at the entry of a call it may be at the exit of one.
+            let call = self.tracee.syscall().during("see its call")?;
+            if let Syscall::Entry { arch, nr, .. } = call
+                && arch == Abi::X86_64.audit()
+            {
+                self.ahead = true;
+                self.load_at_entry(nr)?;
+                self.place = "ahead, in force from its exec";
+                return Ok(true);
+            }
+        }
     }
 
     /// Steps through init's calls. Ends with the filter loaded before the
@@ -298,7 +335,9 @@ impl Tracer<'_> {
     /// Looks at the kernel's own account once all is loaded.
     fn accept(&mut self) -> Result<()> {
         self.loaded = true;
-        self.put_filters_back()?;
+        if !self.ahead {
+            self.put_filters_back()?;
+        }
         self.verify()
     }
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::execution::Text;
 use super::{Config, Error, parse};
@@ -59,6 +60,28 @@ impl Config {
         });
         Ok(each.collect())
     }
+
+    /// How many hooks init starts itself: at createContainer, and at
+    /// startContainer. `None` where it cannot be told.
+    #[must_use]
+    pub fn hooks_of_init(&self) -> Option<(usize, usize)> {
+        let Some(hooks) = self.hooks.clone() else {
+            return Some((0, 0));
+        };
+        let RawCounts {
+            create_container,
+            start_container,
+        } = serde_json::from_str(self.text.get(hooks)?).ok()?;
+        let count = |hooks: Option<Vec<IgnoredAny>>| hooks.map_or(0, |hooks| hooks.len());
+        Some((count(create_container), count(start_container)))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawCounts {
+    create_container: Option<Vec<IgnoredAny>>,
+    start_container: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +122,23 @@ mod tests {
         Config::parse(Path::new("/b/config.json"), text.into())
             .and_then(|config| config.hooks())
             .map_err(|e| format!("{:#}", anyhow::Error::from(e)))
+    }
+
+    #[test]
+    fn those_of_init_are_counted_whatever_they_are() {
+        let count = |text: &str| {
+            let config = Config::parse(Path::new("/b/config.json"), text.into()).unwrap();
+            config.hooks_of_init()
+        };
+        assert_eq!(count("{}"), Some((0, 0)));
+        assert_eq!(
+            count(r#"{"hooks": {"prestart": [1], "startContainer": null}}"#),
+            Some((0, 0))
+        );
+        let some = r#"{"hooks": {"createContainer": [{}, 1], "startContainer": [""]}}"#;
+        assert_eq!(count(some), Some((2, 1)));
+        assert_eq!(count(r#"{"hooks": {"startContainer": 7}}"#), None);
+        assert_eq!(count(r#"{"hooks": []}"#), None);
     }
 
     #[test]

@@ -240,7 +240,11 @@ fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
     }
     joined.release()?;
     let status = relay(pid, joined.pidfd(), signals, terminal);
-    status.with_context(|| format!("cannot attend to process {pid}, which may still run"))
+    status.with_context(|| {
+        // Nobody would stand in front of it.
+        joined.kill();
+        format!("cannot attend to process {pid}: it was killed")
+    })
 }
 
 /// Writes a file that is there with the whole number or not at all.

@@ -63,7 +63,8 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         info!("container {}: no seccomp section, nothing to do", state.id);
         return Ok(());
     }
-    let plan = plan(&place)?;
+    let on_existing = on_existing(args.on_existing);
+    let plan = plan(&place, on_existing)?;
     if args.dry_run {
         return filters.iter().try_for_each(|f| print_one(f, &plan, args));
     }
@@ -88,7 +89,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         init,
         layers: &layers,
         boundary: plan.boundary,
-        on_existing: on_existing(args.on_existing),
+        on_existing,
         report: Some(Report {
             keep: &keep,
             tell: &tell,
@@ -124,9 +125,10 @@ fn check_is_executed(state: &State, config: Option<&Config>) -> anyhow::Result<(
 
 /// When to load: what the bundle says of the workload, or, where it is out of
 /// sight, what this process has become along with it.
-fn plan(place: &Place) -> anyhow::Result<Plan> {
+fn plan(place: &Place, on_existing: arm::OnExisting) -> anyhow::Result<Plan> {
     if let Some(config) = &place.config {
-        return Ok(Plan::for_process(config.process.as_ref()));
+        let inside = place.stage == Stage::CreateContainer;
+        return Ok(Plan::for_hook(config, inside, on_existing));
     }
     let no_new_privs = no_new_privs().context("cannot read no_new_privs")?;
     let sys_admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)

@@ -1,6 +1,7 @@
 //! One file per command.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod compile;
 mod dry_run;
 mod exec;
@@ -77,6 +78,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Test(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             test::run(&args)
+        }
+        Command::Cache(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            cache::run(&args)
         }
         Command::Features(args) => logging::start(LevelFilter::Warn, None, false)
             .and_then(|()| features::run(&args))

@@ -177,6 +177,12 @@ impl Joined {
         &self.pidfd
     }
 
+    /// Kills it, if it is still there.
+    pub fn kill(&self) {
+        // It may have ended by itself since.
+        let _ = self.pidfd.kill();
+    }
+
     /// The master of its terminal, once.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.terminal.take()

@@ -320,7 +320,12 @@ fn later(moved: nix::Result<usize>) -> nix::Result<()> {
 mod tests {
     use super::*;
     use std::io::{Read, pipe};
+    use std::sync::mpsc::channel;
     use std::thread;
+    use std::time::Duration;
+
+    /// Bytes that a pipe holds, pipe(7).
+    const PIPE: usize = 1 << 16;
 
     #[test]
     fn what_is_left_behind_and_goes_on_writing_is_not_shown_for_ever() {
@@ -328,16 +333,31 @@ mod tests {
         let (nothing, _open) = pipe().unwrap();
         let (mut shown, output) = pipe().unwrap();
         let terminal = Terminal::new(pty.master, nothing.as_fd(), output.as_fd()).unwrap();
-        // Until the drained terminal is closed.
-        let babbler = thread::spawn(move || while write(&pty.slave, &[b'x'; 512]).is_ok() {});
+        // Faster than it is shown, from the start: the output is full.
+        write(&output, &[0; PIPE]).unwrap();
+        let (started, babbling) = channel();
+        let babbler = thread::spawn(move || {
+            // Until the drained terminal is closed.
+            while write(&pty.slave, &[b'x'; 512]).is_ok() {
+                let _ = started.send(());
+            }
+        });
+        babbling.iter().take(8).for_each(drop);
         let reader = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            shown.read_to_end(&mut bytes).map(|_| bytes.len())
+            let (mut bytes, mut total) = ([0; 4096], 0);
+            while let Ok(read @ 1..) = shown.read(&mut bytes)
+                && total < 2 * PIPE + 2 * LEFTOVER
+            {
+                total += read;
+                thread::sleep(Duration::from_millis(1));
+            }
+            total
         });
         let signals = Signals::catch().unwrap();
         terminal.drain(&signals);
         drop(output);
-        assert!(reader.join().unwrap().unwrap() <= LEFTOVER + BUFFER);
+        let shown = reader.join().unwrap();
+        assert!(shown <= PIPE + LEFTOVER + BUFFER, "{shown}");
         babbler.join().unwrap();
     }
 }

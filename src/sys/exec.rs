@@ -221,14 +221,40 @@ pub fn restore_sigpipe() -> Result<(), Errno> {
 
 /// Gives every signal its default action and blocks none, whatever this
 /// process was started with: both outlive execve(2).
+///
+/// # Errors
+/// Those of sigprocmask(2).
 pub fn reset_signals() -> Result<(), Errno> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // The kernel refuses it for SIGKILL and SIGSTOP, the C library for
-        // those that it keeps to itself: none of these is ever ignored.
-        // SAFETY: the default action runs no code of ours.
-        let _ = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Not by signal(3): the C library keeps 32 and 33 to itself, and its
+    // posix_spawn(3) starts processes that ignore them.
+    let default = KernelAction::default();
+    for signal in 1..=64 {
+        // The kernel refuses it for SIGKILL and SIGSTOP, which are never
+        // ignored.
+        // SAFETY: the kernel reads one sigaction of its own, whose mask has
+        // eight bytes; the default action runs no code of ours.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null::<KernelAction>(),
+                size_of::<u64>(),
+            )
+        };
     }
     SigSet::empty().thread_set_mask()
+}
+
+/// `struct sigaction` as the kernel has it on x86_64. All zero it is SIG_DFL
+/// without flags.
+#[derive(Default)]
+#[repr(C)]
+struct KernelAction {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
 }
 
 #[cfg(test)]

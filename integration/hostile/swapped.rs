@@ -1,0 +1,124 @@
+//! Another process in the place of the one that was looked up.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::{denies_mkdir, is_refused};
+use crate::support::container::Created;
+use crate::support::{self, Container, Runtime, process, programs};
+
+support::on_each_runtime! {
+    an_init_that_ends_after_the_answer_is_not_joined
+    a_number_that_was_used_again_is_not_joined
+    an_init_that_ends_before_the_joining_is_not_joined
+}
+
+fn running(runtime: Runtime) -> Created {
+    Container::new(runtime).seccomp(&denies_mkdir()).running()
+}
+
+/// A runtime that answers as the real one, and before it ends does this:
+/// `$PID` is the init that it named.
+fn answering(created: &Created, then: &str) -> PathBuf {
+    let real = created.runtime().program().expect("an installed runtime");
+    let script = format!(
+        "#!/bin/bash\nanswer=$({} \"$@\") || exit\nPID={}\n{then}\nprintf '%s' \"$answer\"\n",
+        real.display(),
+        created.pid()
+    );
+    let path = created.file("answering", script);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    path
+}
+
+/// It would run wherever the process that was named by the number is next.
+fn an_init_that_ends_after_the_answer_is_not_joined(runtime: Runtime) {
+    let created = running(runtime);
+    let pid = created.pid();
+    let asked = answering(
+        &created,
+        "kill -9 $PID; while [ -d /proc/$PID ]; do sleep 0.01; done",
+    );
+    let run = created.exec_asking(
+        &asked,
+        &[],
+        programs::stripped(),
+        &[],
+        &["/probe", "print", "joined"],
+    );
+    let seen = run.run();
+    assert!(!process::alive(pid), "{seen}");
+    is_refused(seen, created.id());
+}
+
+/// The number comes to mean the first process of another pid namespace, which
+/// the command would join.
+fn a_number_that_was_used_again_is_not_joined(runtime: Runtime) {
+    let created = running(runtime);
+    let pid = created.pid();
+    let again = r#"
+marker=${0%/*}/imposter
+# By builtins alone: a program of this script's would take the number.
+is_first() {
+    while read -r key _ inside; do
+        [ "$key" = NSpid: ] && [ "$inside" = 1 ] && return 0
+    done < /proc/$PID/status
+    return 1
+} 2>/dev/null
+if [ ! -e "$marker" ]; then
+    kill -9 $PID
+    while [ -d /proc/$PID ]; do :; done
+    for try in {1..100}; do
+        # Taken by unshare's fork, unless somebody else was faster.
+        echo $((PID - 2)) > /proc/sys/kernel/ns_last_pid
+        unshare --pid --mount --fork --kill-child sleep 20 </dev/null >/dev/null 2>&1 &
+        for wait in {1..500}; do
+            is_first && { echo $! > "$marker"; break 2; }
+        done
+        kill -9 $!
+    done
+fi"#;
+    let asked = answering(&created, again);
+    let argv = ["/probe", "print", "joined"];
+    let seen = created
+        .exec_asking(&asked, &[], programs::stripped(), &[], &argv)
+        .run();
+    let marker = created.bundle().join("imposter");
+    let imposter =
+        fs::read_to_string(&marker).unwrap_or_else(|e| panic!("no imposter: {e}; {seen}"));
+    let numbers = process::status(pid, "NSpid");
+    let end = imposter.trim().parse().expect("a number");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(end), nix::sys::signal::SIGKILL)
+        .expect("kill");
+    let is_first = numbers.as_ref().is_some_and(|n| n.ends_with("\t1"));
+    assert!(is_first, "the imposter has ended: {numbers:?} {seen}");
+    is_refused(seen, created.id());
+}
+
+/// Between the look-up and the joining the container ends, and another starts.
+fn an_init_that_ends_before_the_joining_is_not_joined(runtime: Runtime) {
+    let Some(strace) = programs::find("strace") else {
+        return support::skip("strace is not installed");
+    };
+    let created = running(runtime);
+    let pid = created.pid();
+    let delay = "inject=socketpair:delay_enter=700000";
+    let strace = [
+        strace.to_str().expect("UTF-8"),
+        "-o",
+        "/dev/null",
+        "-e",
+        delay,
+    ];
+    let argv = ["/probe", "print", "joined"];
+    let started = created.exec_before(&strace, &[], &argv).start();
+    std::thread::sleep(std::time::Duration::from_millis(350));
+    created.kill("KILL").success();
+    assert!(process::within(
+        support::command::LIMIT,
+        || !process::alive(pid)
+    ));
+    let seen = started.outcome();
+    is_refused(seen, created.id());
+}
