@@ -1,11 +1,17 @@
-//! The report, from a run that never was.
+//! What `make bench` is made of: the order of measuring, and the report, from a
+//! run that never was.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
 #[path = "../benches/speed/report/mod.rs"]
 mod report;
+#[path = "../benches/speed/rounds.rs"]
+mod rounds;
+
+use std::cell::RefCell;
 
 use report::{Outcome, Report, Row, Table, chart, table};
+use rounds::{Plan, Subject, measure};
 
 fn row(name: &str, base: Option<usize>, samples: &[f64]) -> Row {
     Row {
@@ -51,6 +57,43 @@ fn report() -> Report {
             ),
         ],
     }
+}
+
+#[test]
+fn rows_are_measured_in_turn_and_one_that_fails_is_left_out_from_then_on() {
+    let order = RefCell::new(String::new());
+    let subject = |name: char, fails_at: usize| {
+        let (order, mut count) = (&order, 0);
+        Subject::new(name, None, move || {
+            order.borrow_mut().push(name);
+            count += 1;
+            match count == fails_at {
+                true => Err("broken".into()),
+                false => Ok(f64::from(u8::try_from(count).unwrap())),
+            }
+        })
+    };
+    let plan = |subjects| Plan {
+        title: "t".into(),
+        unit: "ms",
+        subjects,
+    };
+    let plans = vec![
+        plan(vec![subject('A', 9), subject('B', 3)]),
+        plan(vec![subject('C', 9)]),
+    ];
+    let tables = measure("letters", 3, plans);
+    assert_eq!(*order.borrow(), "ABCABCABCAC");
+    // The first of each is not among the samples.
+    let outcomes = [&tables[0].rows[0], &tables[0].rows[1], &tables[1].rows[0]];
+    assert_eq!(
+        outcomes.map(|row| row.outcome.clone()),
+        [
+            Outcome::Samples(vec![2.0, 3.0, 4.0]),
+            Outcome::Skipped("broken".into()),
+            Outcome::Samples(vec![2.0, 3.0, 4.0]),
+        ]
+    );
 }
 
 #[test]

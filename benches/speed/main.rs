@@ -23,9 +23,10 @@ mod translation;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use report::Report;
-use rounds::{Sample, milliseconds};
+use rounds::Sample;
 use support::container::PRIVATE_MOUNTS;
 use support::{Outcome, Run, Runtime, binary};
 
@@ -147,6 +148,10 @@ fn ms(outcome: &Outcome) -> Sample {
         Some(0) => Ok(milliseconds(outcome.took)),
         _ => Err(failure(outcome)),
     }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// In one line.

@@ -2,7 +2,7 @@
 //! falls on all alike.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::report::{Outcome, Row, Table};
 
@@ -40,9 +40,8 @@ pub struct Plan<'a> {
 /// Measures these tables' rows in turn, so many times. Before that each is
 /// run once: what is found in caches is found by all samples. A row that fails
 /// is skipped from then on, and has the reason in place of its numbers.
-pub fn measure(what: &str, runs: usize, plans: Vec<Plan<'_>>) -> Vec<Table> {
+pub fn measure(what: &str, runs: usize, mut plans: Vec<Plan<'_>>) -> Vec<Table> {
     let progress = Progress::new(what);
-    let mut plans = plans;
     let mut outcomes: Vec<Vec<Outcome>> = plans
         .iter()
         .map(|plan| vec![Outcome::Samples(Vec::new()); plan.subjects.len()])
@@ -79,10 +78,6 @@ fn filled((plan, outcomes): (Plan<'_>, Vec<Outcome>)) -> Table {
             })
             .collect(),
     }
-}
-
-pub fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 /// One line that changes on a terminal; elsewhere one at the end.

@@ -6,9 +6,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::report::Table;
-use crate::rounds::{Plan, Sample, Subject, measure, milliseconds};
+use crate::rounds::{Plan, Sample, Subject, measure};
 use crate::support::{Container, Outcome, Runtime, Stage, testdata};
-use crate::{RUNTIMES, missing, ms};
+use crate::{RUNTIMES, milliseconds, missing, ms};
 
 /// Who loads the filter.
 #[derive(Clone, Copy, PartialEq, Eq)]
