@@ -79,6 +79,15 @@ pub(super) fn run(joiner: &Joiner<'_>) {
 
 impl Joiner<'_> {
     fn join(&self) -> Result<Infallible> {
+        // Its parent's end of the channel too: else it would wait for good for
+        // one that is gone.
+        let mut keep = vec![
+            self.channel.as_fd(),
+            self.proc.as_fd(),
+            self.request.init.as_fd(),
+        ];
+        keep.extend(self.root.as_ref().map(AsFd::as_fd));
+        close_others(&keep).during("close its parent's descriptors")?;
         let Ok(Some(Message::Go { lifted })) = self.channel.receive() else {
             return Err(refusal("its parent is gone"));
         };
