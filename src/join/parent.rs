@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use super::channel::{Channel, Message};
 use super::joiner::{self, Joiner};
@@ -92,6 +92,7 @@ impl Drop for Child {
 /// # Errors
 /// [`Error`]; no process is left.
 pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
+    process::remember_children().map_err(call("remember its children"))?;
     let proc = Proc::open().map_err(Error::Proc)?;
     let init = proc.pid(request.init).map_err(|_| Error::Gone)?;
     let place = Namespaces::of(&proc, init).map_err(Error::Proc)?;
@@ -103,6 +104,7 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     };
     let (channel, theirs) = Channel::pair().map_err(call("make a channel"))?;
     let joiner = Joiner {
+        parent: getpid(),
         request,
         proc: &proc,
         channel: theirs,
@@ -113,11 +115,11 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     drop(joiner);
     let (joiner, lifted) = match Tracee::seize_child(pid) {
         Ok((tracee, lifted)) => (Child(Some(tracee)), lifted),
-        Err(errno) => {
-            // It waits for a message that will not come, and ends.
-            drop(channel);
+        Err(source) => {
+            // It waits for a message that will not come.
+            let _ = kill(pid, Signal::SIGKILL);
             let _ = process::wait(pid);
-            return Err(call("trace the joiner")(errno));
+            return Err(Error::Trace(source));
         }
     };
     cgroup::join(&proc, request.init, pid)?;
@@ -129,7 +131,13 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     joiner.end();
     let pidfd = PidFd::open(process.get()?.pid()).map_err(call("open the process"))?;
     let numbered = proc.pid(&pidfd).map_err(Error::Proc)?;
-    check_place(request, &proc, numbered, init, &place)?;
+    if let Err(error) = check_place(request, &proc, numbered, init, &place) {
+        // One that was killed is nowhere any more.
+        return Err(match pidfd.is_alive() {
+            Ok(false) => early("process", process.get()?.wait()),
+            _ => error,
+        });
+    }
     let terminal = hand_over(request, &channel, numbered)?;
     execute(&process, request)?;
     process

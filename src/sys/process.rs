@@ -238,6 +238,18 @@ pub fn spawn_child(body: impl FnOnce()) -> nix::Result<Pid> {
     }
 }
 
+/// Has this process killed when its parent ends.
+///
+/// # Errors
+/// ESRCH where it has ended already.
+pub fn die_with(parent: Pid) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    match nix::unistd::getppid() == parent {
+        true => Ok(()),
+        false => Err(Errno::ESRCH),
+    }
+}
+
 /// Makes this process undumpable: no other than a tracer with CAP_SYS_PTRACE in
 /// the initial user namespace reads its memory or follows its `/proc` links.
 ///
@@ -295,31 +307,21 @@ pub fn is_child(pid: Pid) -> bool {
     waited == 0
 }
 
-/// Takes a pipe that the program that this process was before has left open
-/// under a number of its own; `None` where that is no pipe.
-pub fn take_pipe(number: RawFd) -> Option<OwnedFd> {
+/// Takes a descriptor that the program that this process was before has left
+/// open under this number; `None` where there is none.
+pub fn take_over(number: RawFd) -> Option<OwnedFd> {
     if number <= 2 {
         return None;
     }
     // SAFETY: asks about a number, whatever it stands for.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    // What this program has opened itself is close-on-exec.
     if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
-        // One that this program has opened itself is close-on-exec.
         return None;
     }
     // SAFETY: it is open, and of what is open here only what was left is not
     // close-on-exec: nobody else knows of it.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    let is_pipe =
-        nix::sys::stat::fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
-    match is_pipe {
-        true => lift(&fd).ok(),
-        false => {
-            // Not ours to close.
-            let _ = std::os::fd::IntoRawFd::into_raw_fd(fd);
-            None
-        }
-    }
+    lift(unsafe { OwnedFd::from_raw_fd(number) }).ok()
 }
 
 /// Reaps one child, after its end. nix's waitpid fails on a death by a
