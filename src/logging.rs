@@ -21,7 +21,7 @@ use nix::fcntl::OFlag;
 use self::syslog::Syslog;
 
 /// The variable that says what to log.
-pub const VARIABLE: &str = "OCI_SECCOMP_LOG";
+const VARIABLE: &str = "OCI_SECCOMP_LOG";
 
 /// Its values.
 const LEVELS: &str = "off, error, warn, info, debug and trace";

@@ -38,9 +38,6 @@ pub enum Error {
     /// The copy was not made.
     #[error("failed to make a sealed copy of this program (memfd_create)")]
     Copy(#[source] io::Error),
-    /// What the copy needs to know cannot be left to it.
-    #[error("failed to leave what this program has begun to a copy of it")]
-    Leave(#[source] io::Error),
     /// It cannot be hidden.
     #[error("failed to make this process undumpable")]
     Hide(#[source] Errno),
@@ -54,13 +51,13 @@ type Variable = (OsString, OsString);
 
 /// Comes back in a process that runs from a sealed file, and whose memory and
 /// links in `/proc` are hidden (not dumpable): this one, if it does already, or
-/// the same command started over in its place. That one has no environment but
-/// the variables, name and value, that `leave` gives at the last moment: what is
-/// in its memory, one with CAP_SYS_PTRACE on the host can read in a container.
+/// the same command started over in its place. That one has the variable,
+/// name and value, of `leave`, which is asked for at the last moment, and what
+/// else that leaves.
 ///
 /// # Errors
 /// [`Error`]; nothing has changed then.
-pub fn ensure(leave: impl FnOnce() -> io::Result<Vec<Variable>>) -> Result<(), Error> {
+pub fn ensure(leave: impl FnOnce() -> nix::Result<Option<Variable>>) -> Result<(), Error> {
     let proc = Proc::open().map_err(Error::Open)?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let exe = openat(&proc, "self/exe", flags, Mode::empty());
@@ -71,7 +68,7 @@ pub fn ensure(leave: impl FnOnce() -> io::Result<Vec<Variable>>) -> Result<(), E
         return process::hide().map_err(Error::Hide);
     }
     let copy = copy(File::from(exe)).map_err(Error::Copy)?;
-    let left = leave().map_err(Error::Leave)?;
+    let left = leave().map_err(Error::Execute)?;
     match execute(&copy, left) {
         Ok(never) => match never {},
         Err(errno) => Err(Error::Execute(errno)),
@@ -93,7 +90,7 @@ fn copy(mut from: File) -> io::Result<File> {
     Ok(to)
 }
 
-fn execute(program: &impl AsFd, left: Vec<Variable>) -> nix::Result<Infallible> {
+fn execute(program: &impl AsFd, left: Option<Variable>) -> nix::Result<Infallible> {
     let c_string = |text: OsString| {
         // The kernel has no argument or variable with a null byte.
         CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)
@@ -101,8 +98,10 @@ fn execute(program: &impl AsFd, left: Vec<Variable>) -> nix::Result<Infallible> 
     let argv: Vec<CString> = std::env::args_os()
         .map(c_string)
         .collect::<nix::Result<_>>()?;
-    let envp: Vec<CString> = left
-        .into_iter()
+    let is_left = |name: &OsString| left.as_ref().is_some_and(|(left, _)| left == name);
+    let envp = std::env::vars_os().filter(|(name, _)| !is_left(name));
+    let envp: Vec<CString> = envp
+        .chain(left.clone())
         .map(|(mut variable, value)| {
             variable.push("=");
             variable.push(value);

@@ -4,7 +4,6 @@
 mod declared;
 mod described;
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -32,7 +31,6 @@ use self::described::described;
 use super::hook::wanted::Wanted;
 use super::{Failure, source};
 use crate::cli::ExecArgs;
-use crate::logging;
 
 /// What the program that this process was before has begun.
 const LOOKUP: &str = "OCI_SECCOMP_LOOKUP";
@@ -78,7 +76,7 @@ fn words(args: &ExecArgs) -> anyhow::Result<(Option<String>, Vec<String>)> {
 /// the container, nothing of the host's file can be reached through it.
 fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
     if let (Some(pid), Some(bundle)) = (args.pid, &args.bundle) {
-        sealed::ensure(|| Ok(kept()))?;
+        sealed::ensure(|| Ok(None))?;
         return Ok(runtime::by_pid(Pid::from_raw(pid), bundle)?);
     }
     let id = id.context("name a container, or --pid and --bundle")?;
@@ -94,25 +92,12 @@ fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
         Err(_) => Lookup::begin(&engine, root, id)?,
     });
     sealed::ensure(|| {
-        let mut left = kept();
-        if let Some(lookup) = lookup.take() {
-            left.push((LOOKUP.into(), lookup.hand_over()?.into()));
-        }
-        Ok(left)
+        let words = lookup.take().map(Lookup::hand_over).transpose()?;
+        Ok(words.map(|words| (LOOKUP.into(), words.into())))
     })?;
     // Only a process that is replaced takes it.
     let lookup = lookup.context("the look-up is lost")?;
     Ok(lookup.finish()?)
-}
-
-/// The variables that this program itself goes by.
-fn kept() -> Vec<(OsString, OsString)> {
-    let kept = ["PATH", "XDG_RUNTIME_DIR", logging::VARIABLE];
-    let kept = kept.into_iter().filter_map(|name| {
-        let value = std::env::var_os(name)?;
-        Some((OsString::from(name), value))
-    });
-    kept.collect()
 }
 
 /// Starts the command, up to its first instruction.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::command::{self, Environment, Output, Running};
+use super::command::{self, Output, Running};
 use super::{Error, RUNNING, podman};
 use crate::bundle::State;
 
@@ -20,7 +20,6 @@ pub(super) struct Question {
     pub id: String,
     program: PathBuf,
     args: Vec<OsString>,
-    environment: Environment,
     is_podman: bool,
 }
 
@@ -84,7 +83,6 @@ impl Question {
             id: id.into(),
             program,
             args: args.chain(["state".into(), id.into()]).collect(),
-            environment: Environment::default(),
             is_podman: false,
         }
     }
@@ -95,27 +93,13 @@ impl Question {
             id: id.into(),
             program,
             args: podman::arguments(id),
-            environment: Environment::default(),
             is_podman: true,
-        }
-    }
-
-    /// The same, to be asked in this environment.
-    pub(super) fn within(self, environment: &Environment) -> Self {
-        Self {
-            environment: environment.clone(),
-            ..self
         }
     }
 
     pub(super) fn ask(self) -> Result<Asked, Error> {
         let at = now();
-        let running = Running::start(
-            &self.program,
-            &self.args,
-            &self.environment,
-            command::PATIENCE,
-        );
+        let running = Running::start(&self.program, &self.args, command::PATIENCE);
         match running {
             Ok(running) => Ok(Asked {
                 question: self,
@@ -133,7 +117,7 @@ impl Question {
 
     /// Asks once more.
     pub(super) fn answer(&self) -> Result<State, Error> {
-        let output = command::run(&self.program, &self.args, &self.environment);
+        let output = command::run(&self.program, &self.args);
         self.read(output.map_err(|source| self.failed(source))?)
     }
 

@@ -2,27 +2,24 @@
 //! in what it prints.
 #![forbid(unsafe_code)]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid, access};
 
 use crate::bundle::STATE_LIMIT;
-use crate::sys::process::{PidFd, is_child, own, reap, remember_children, take_over};
+use crate::sys::process::{PidFd, is_child, reap, take_pipe};
 
 /// Many times what an engine needs on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -105,56 +102,9 @@ pub(super) fn locate(name: &Path) -> Option<PathBuf> {
         .find(can_run)
 }
 
-/// The environment that engines are asked in: that of whoever called this
-/// program. Once it has sealed itself, it does not have it in its memory any
-/// more, which a container could read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Environment(Option<Arc<OwnedFd>>);
-
-impl Environment {
-    /// This process's, in a file to be left open.
-    pub(super) fn hand_over() -> io::Result<OwnedFd> {
-        let file = memfd_create(c"environment", MFdFlags::MFD_CLOEXEC)?;
-        let mut file = File::from(file);
-        for (name, value) in std::env::vars_os() {
-            let variable = [name.as_bytes(), b"=", value.as_bytes(), b"\0"];
-            file.write_all(&variable.concat())?;
-        }
-        // Not close-on-exec.
-        Ok(own(fcntl(&file, FcntlArg::F_DUPFD(3))?))
-    }
-
-    pub(super) fn take_over(file: OwnedFd) -> Self {
-        Self(Some(Arc::new(file)))
-    }
-
-    fn apply(&self, command: &mut Command) -> io::Result<()> {
-        let Some(file) = &self.0 else {
-            return Ok(());
-        };
-        let file = File::from(file.try_clone()?);
-        let mut text = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
-        file.read_exact_at(&mut text, 0)?;
-        command.env_clear();
-        for variable in text.split(|byte| *byte == 0) {
-            // A name may begin with one.
-            let equals = variable.iter().skip(1).position(|byte| *byte == b'=');
-            if let Some((name, value)) = equals.and_then(|at| variable.split_at_checked(at + 1)) {
-                let value = value.get(1..).unwrap_or_default();
-                command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Runs it with nothing on standard input.
-pub(super) fn run(
-    program: &Path,
-    args: &[OsString],
-    environment: &Environment,
-) -> Result<Output, Error> {
-    Running::start(program, args, environment, PATIENCE)?.finish()
+/// Runs it with this process's environment and nothing on standard input.
+pub(super) fn run(program: &Path, args: &[OsString]) -> Result<Output, Error> {
+    Running::start(program, args, PATIENCE)?.finish()
 }
 
 /// A command that was started. It is killed and reaped when it goes out of
@@ -181,24 +131,15 @@ impl Drop for Running {
 }
 
 impl Running {
-    pub(super) fn start(
-        program: &Path,
-        args: &[OsString],
-        environment: &Environment,
-        limit: Duration,
-    ) -> Result<Self, Error> {
-        let mut command = Command::new(program);
-        command
+    pub(super) fn start(program: &Path, args: &[OsString], limit: Duration) -> Result<Self, Error> {
+        let started = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // To be killed with all that it starts.
-            .process_group(0);
-        let started = remember_children()
-            .map_err(io::Error::from)
-            .and_then(|()| environment.apply(&mut command))
-            .and_then(|()| command.spawn());
+            .process_group(0)
+            .spawn();
         let program = PathBuf::from(program);
         match started.map(|mut c| (c.id(), c.stdout.take(), c.stderr.take())) {
             Ok((pid, Some(stdout), Some(stderr))) => Ok(Self {
@@ -252,8 +193,8 @@ impl Running {
         Some(Self {
             program: program.into(),
             pid: Some(pid),
-            stdout: take_over(out)?,
-            stderr: take_over(err)?,
+            stdout: take_pipe(out)?,
+            stderr: take_pipe(err)?,
             limit: PATIENCE,
         })
     }
@@ -342,7 +283,7 @@ mod tests {
 
     fn started(limit: Duration, script: &str) -> Running {
         let args = ["-c", script].map(OsString::from);
-        Running::start(Path::new("/bin/sh"), &args, &Environment::default(), limit).unwrap()
+        Running::start(Path::new("/bin/sh"), &args, limit).unwrap()
     }
 
     fn sh(limit: Duration, script: &str) -> Result<Output, Error> {
@@ -371,18 +312,6 @@ mod tests {
         assert_eq!(output.status.code(), Some(3));
         let silent = sh(PATIENCE, "kill -9 $$").unwrap();
         assert!(silent.said().contains("signal: 9"), "{}", silent.said());
-    }
-
-    #[test]
-    fn an_environment_is_taken_over_as_it_was() {
-        let environment = Environment::take_over(Environment::hand_over().unwrap());
-        let args = ["-c", "env -u _ -u SHLVL -u PWD | sort"].map(OsString::from);
-        let [own, left] = [Environment::default(), environment].map(|environment| {
-            let output = run(Path::new("/bin/sh"), &args, &environment).unwrap();
-            String::from_utf8(output.stdout).unwrap()
-        });
-        assert!(own.contains("PATH="));
-        assert_eq!(own, left);
     }
 
     #[test]
@@ -442,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_none_cannot_be_started() {
-        let error = run(Path::new("/dev/null"), &[], &Environment::default()).unwrap_err();
+        let error = run(Path::new("/dev/null"), &[]).unwrap_err();
         assert!(matches!(error, Error::Start { .. }), "{error}");
         assert_eq!(locate(Path::new("/dev/null")), None);
         assert_eq!(locate(Path::new("no such program")), None);

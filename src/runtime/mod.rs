@@ -10,17 +10,15 @@ mod pin;
 mod podman;
 
 use std::io;
-use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::bundle::{self, Config, State};
-use crate::sys::process::{PidFd, take_over};
+use crate::sys::process::PidFd;
 
 use ask::{Asked, Question};
-use command::Environment;
 
 /// The runtimes that are asked where none is named.
 const RUNTIMES: [&str; 3] = ["crun", "runc", "youki"];
@@ -224,7 +222,6 @@ pub struct Lookup {
     alone: bool,
     /// To be asked where nobody knows the container.
     podman: Option<PathBuf>,
-    environment: Environment,
 }
 
 impl Lookup {
@@ -233,8 +230,13 @@ impl Lookup {
     /// # Errors
     /// [`Error`]: there is nobody to ask, or nothing that could be asked.
     pub fn begin(engine: &Engine, root: Option<&Path>, id: &str) -> Result<Self, Error> {
-        let environment = Environment::default();
-        Self::with(engine, root, id, environment, Question::ask)
+        Self::with(
+            questions(engine, root, id)?,
+            engine,
+            root,
+            id,
+            Question::ask,
+        )
     }
 
     /// Waits for the answers.
@@ -246,19 +248,13 @@ impl Lookup {
     }
 
     /// Leaves it to the program that this process is about to execute, which
-    /// takes it over by these words. That one needs none of this process's
-    /// environment but PATH.
+    /// takes it over by these words.
     ///
     /// # Errors
-    /// Those of memfd_create(2), write(2) and fcntl(2). The engines are then
-    /// left to themselves.
-    pub fn hand_over(self) -> io::Result<String> {
-        let environment = Environment::hand_over()?.into_raw_fd();
-        let mut words = environment.to_string();
-        for asked in self.asked {
-            words = words + "," + &asked.hand_over()?;
-        }
-        Ok(words)
+    /// Those of fcntl(2). The engines are then left to themselves.
+    pub fn hand_over(self) -> nix::Result<String> {
+        let words = self.asked.into_iter().map(Asked::hand_over);
+        Ok(words.collect::<nix::Result<Vec<_>>>()?.join(","))
     }
 
     /// Goes on with what the program that this process was before has begun,
@@ -272,12 +268,9 @@ impl Lookup {
         root: Option<&Path>,
         id: &str,
     ) -> Result<Self, Error> {
+        let questions = questions(engine, root, id)?;
         let mut words = words.split(',');
-        let left = words.next().and_then(|number| number.parse().ok());
-        let environment = left
-            .and_then(take_over)
-            .map_or_else(Environment::default, Environment::take_over);
-        Self::with(engine, root, id, environment, |question| {
+        Self::with(questions, engine, root, id, |question| {
             let again = question.clone();
             match Asked::take_over(question, words.next().unwrap_or_default()) {
                 Some(asked) => Ok(asked),
@@ -287,23 +280,20 @@ impl Lookup {
     }
 
     fn with(
+        questions: Vec<Question>,
         engine: &Engine,
         root: Option<&Path>,
         id: &str,
-        environment: Environment,
-        mut ask: impl FnMut(Question) -> Result<Asked, Error>,
+        ask: impl FnMut(Question) -> Result<Asked, Error>,
     ) -> Result<Self, Error> {
         let alone = *engine != Engine::Any;
         // With a --root it is not podman's containers that are meant.
         let podman = (!alone && root.is_none()).then(|| command::locate(podman::NAME.as_ref()));
-        let questions = questions(engine, root, id)?.into_iter();
-        let asked = questions.map(|question| ask(question.within(&environment)));
         Ok(Self {
             id: id.into(),
-            asked: asked.collect::<Result<_, _>>()?,
+            asked: questions.into_iter().map(ask).collect::<Result<_, _>>()?,
             alone,
             podman: podman.flatten(),
-            environment,
         })
     }
 }
@@ -359,7 +349,6 @@ fn decide(lookup: Lookup) -> Result<Container, Error> {
         asked,
         alone,
         podman,
-        environment,
     } = lookup;
     let (mut found, mut said) = (Vec::new(), Vec::new());
     for asked in asked {
@@ -371,8 +360,7 @@ fn decide(lookup: Lookup) -> Result<Container, Error> {
         }
     }
     if let (true, Some(program)) = (found.is_empty(), podman) {
-        let question = Question::podman(program, &id).within(&environment);
-        match question.ask()?.answered() {
+        match Question::podman(program, &id).ask()?.answered() {
             Err(Error::Unknown {
                 engine, said: it, ..
             }) => said.push(format!("{engine}: {it}")),

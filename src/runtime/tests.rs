@@ -310,7 +310,6 @@ fn any_of(
         asked: asked.collect::<Result<_, _>>()?,
         alone: false,
         podman: podman.map(|fake| fake.program.clone()),
-        environment: Environment::default(),
     })
 }
 

@@ -307,21 +307,31 @@ pub fn is_child(pid: Pid) -> bool {
     waited == 0
 }
 
-/// Takes a descriptor that the program that this process was before has left
-/// open under this number; `None` where there is none.
-pub fn take_over(number: RawFd) -> Option<OwnedFd> {
+/// Takes a pipe that the program that this process was before has left open
+/// under a number of its own; `None` where that is no pipe.
+pub fn take_pipe(number: RawFd) -> Option<OwnedFd> {
     if number <= 2 {
         return None;
     }
     // SAFETY: asks about a number, whatever it stands for.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    // What this program has opened itself is close-on-exec.
     if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
+        // One that this program has opened itself is close-on-exec.
         return None;
     }
     // SAFETY: it is open, and of what is open here only what was left is not
     // close-on-exec: nobody else knows of it.
-    lift(unsafe { OwnedFd::from_raw_fd(number) }).ok()
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    let is_pipe =
+        nix::sys::stat::fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
+    match is_pipe {
+        true => lift(&fd).ok(),
+        false => {
+            // Not ours to close.
+            let _ = std::os::fd::IntoRawFd::into_raw_fd(fd);
+            None
+        }
+    }
 }
 
 /// Reaps one child, after its end. nix's waitpid fails on a death by a
