@@ -1,7 +1,6 @@
 //! An image, or a root file system at run time, that is made to deceive.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
@@ -121,6 +120,9 @@ fn links_lead_nowhere_out_of_the_root(runtime: Runtime) {
     created.is_alone();
 }
 
+/// Puts something at a path.
+type Make = Box<dyn Fn(&Path)>;
+
 /// It could hang us, exhaust our memory, make the user another one, or put
 /// variables of its own into the environment.
 fn a_passwd_made_to_deceive_gives_at_most_a_home(runtime: Runtime) {
@@ -133,7 +135,7 @@ fn a_passwd_made_to_deceive_gives_at_most_a_home(runtime: Runtime) {
         file.set_len(1 << 40).expect("size");
     };
     let write = |text: &'static [u8]| move |path: &Path| fs::write(path, text).expect("file");
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>, &[u8])> = vec![
+    let cases: Vec<(&str, Make, &[u8])> = vec![
         ("none", Box::new(|_| ()), b"/"),
         (
             "a fifo",
@@ -283,23 +285,10 @@ fn a_proc_that_is_none_hides_no_missing_filter(runtime: Runtime) {
             Some("2"),
             "{what}"
         );
-        let ours = fs::read(format!("/proc/{pid}/cgroup")).expect("cgroup");
-        let init = fs::read(format!("/proc/{}/cgroup", created.pid())).expect("cgroup");
-        assert_eq!(ours.as_bytes_text(), init.as_bytes_text(), "{what}");
+        let cgroup = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+        assert_eq!(cgroup(pid), cgroup(created.pid()), "{what}");
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL)
             .expect("kill");
         created.is_alone();
-    }
-}
-
-trait AsBytesText {
-    fn as_bytes_text(&self) -> String;
-}
-
-impl AsBytesText for Vec<u8> {
-    fn as_bytes_text(&self) -> String {
-        std::ffi::OsStr::from_bytes(self)
-            .to_string_lossy()
-            .into_owned()
     }
 }
