@@ -15,7 +15,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::setrlimit;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
-    Gid, Uid, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, getcwd,
+    Gid, Pid, Uid, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, getcwd,
     getgroups, getpid, setgroups,
 };
 
@@ -61,6 +61,7 @@ fn refusal(reason: impl Into<String>) -> Refusal {
 
 /// What the joiner takes along.
 pub(super) struct Joiner<'a> {
+    pub(super) parent: Pid,
     pub(super) request: &'a Request<'a>,
     pub(super) proc: &'a Proc,
     pub(super) channel: Channel,
@@ -73,6 +74,10 @@ pub(super) struct Joiner<'a> {
 /// The whole life of the joiner. It forks the command and waits for its end,
 /// or tells its parent why it did not.
 pub(super) fn run(joiner: &Joiner<'_>) {
+    // Until it is traced, nothing else would end it along with its parent.
+    if process::die_with(joiner.parent).is_err() {
+        return;
+    }
     let Err(refusal) = joiner.join();
     // Without a parent there is nobody to tell.
     let _ = joiner.channel.send(&Message::Refused(refusal));

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use super::channel::{Channel, Message};
 use super::joiner::{self, Joiner};
@@ -124,6 +124,7 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     };
     let (channel, theirs) = Channel::pair().map_err(call("make a channel"))?;
     let joiner = Joiner {
+        parent: getpid(),
         request,
         proc: &proc,
         channel: theirs,
@@ -134,11 +135,11 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     drop(joiner);
     let (joiner, lifted) = match Tracee::seize_child(pid) {
         Ok((tracee, lifted)) => (Child(Some(tracee)), lifted),
-        Err(errno) => {
-            // It waits for a message that will not come, and ends.
-            drop(channel);
+        Err(source) => {
+            // It waits for a message that will not come.
+            let _ = kill(pid, Signal::SIGKILL);
             let _ = process::wait(pid);
-            return Err(call("trace the joiner")(errno));
+            return Err(Error::Trace(source));
         }
     };
     cgroup::join(&proc, request.init, pid)?;
