@@ -3,8 +3,10 @@
  * namespace, stops each at once, so that it has all the time that it wants,
  * and does what a container could do to one that joins it.
  *
- *   hunter watch SECRET FILE  looks for what is the host's: SECRET in the
- *                             environment or the memory, FILE under the root
+ *   hunter watch TERCES FILE  looks for what is the host's: a secret, given
+ *                             backwards, since the config with these words may
+ *                             well be in its memory, in the environment or the
+ *                             memory, an option in the arguments, FILE under the root
  *                             or the working directory, descriptors, and tries
  *                             to attach
  *   hunter overwrite          writes to the program's file, if that is a copy
@@ -48,7 +50,8 @@ static const unsigned char payload[] =
 	"\x0f\x05"
 	"/tmp/poisoned";
 
-static const char *secret = "", *host_file = "";
+static char secret[64];
+static const char *host_file = "";
 static char file[PATH_MAX];
 
 static const char *in(pid_t pid, const char *name)
@@ -85,14 +88,14 @@ static void settle(pid_t pid)
 	}
 }
 
-static void holds_secret(pid_t pid, const char *name)
+static void holds(const char *what, pid_t pid, const char *name)
 {
 	static char text[1 << 16];
 	int fd = open(in(pid, name), O_RDONLY);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
 
-	if (n > 0 && memmem(text, n, secret, strlen(secret)))
-		printf("leak %s has the secret\n", name);
+	if (n > 0 && memmem(text, n, what, strlen(what)))
+		printf("leak %s has %s\n", name, what);
 	if (fd >= 0)
 		close(fd);
 }
@@ -183,7 +186,8 @@ static void watch(pid_t pid, char *exe, size_t size)
 	leads_out(pid, "root");
 	leads_out(pid, "cwd");
 	descriptors(pid);
-	holds_secret(pid, "environ");
+	holds("--pid-file", pid, "cmdline");
+	holds(secret, pid, "environ");
 	memory_holds_secret(pid);
 	if (ptrace(PTRACE_ATTACH, pid, 0, 0) == 0) {
 		int status;
@@ -288,7 +292,10 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	if (argc > 3) {
-		secret = argv[2];
+		size_t n = strnlen(argv[2], sizeof secret - 1);
+
+		for (size_t i = 0; i < n; i++)
+			secret[i] = argv[2][n - 1 - i];
 		host_file = argv[3];
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -6,11 +6,14 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{denies, is_refused};
+use crate::support::container::open_to_all;
 use crate::support::{self, Container, Created, Runtime, Started, process};
 
 support::on_each_runtime! {
     refuses_one_that_is_not_running
     nothing_is_left_of_one_that_is_interrupted_before_the_command
+    nothing_is_left_of_one_that_is_killed_while_it_joins
+    starts_nothing_for_one_who_may_not_join
     a_signal_reaches_the_command
     leaves_no_zombie_and_no_mount
     ends_when_the_container_does
@@ -26,6 +29,10 @@ fn refuses_one_that_is_not_running(runtime: Runtime) {
     created.start().success();
     created.waits_for("asleep");
     assert_eq!(hello().exits(7).stdout, "hello\n");
+    created.pause().success();
+    let paused = hello();
+    created.resume().success();
+    is_refused(paused, "not running").says("paused");
     let init = created.pid();
     created.kill("KILL").success();
     assert!(process::within(
@@ -77,6 +84,68 @@ fn nothing_is_left_of_one_that_is_interrupted_before_the_command(runtime: Runtim
         let seen = started.outcome();
         assert_eq!(seen.code(), Some(128 + signal as i32), "{seen}");
         assert_eq!(seen.stdout, "", "{seen}");
+        created.is_alone();
+    }
+}
+
+/// Before each step of the joiner's that its parent has to do with.
+fn nothing_is_left_of_one_that_is_killed_while_it_joins(runtime: Runtime) {
+    let Some(strace) = support::programs::find("strace") else {
+        return support::skip("strace is not installed");
+    };
+    let strace = strace.to_str().expect("UTF-8");
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
+    let joiners = || {
+        created
+            .others()
+            .iter()
+            .filter(|(_, what)| what.contains("print reached"))
+            .count()
+    };
+    for call in ["sendmsg", "wait4", "pidfd_open", "ptrace"] {
+        for signal in [Signal::SIGKILL, Signal::SIGINT] {
+            let inject = format!("inject={call}:delay_enter=300000:when=1+");
+            let before = [strace, "-o", "/dev/null", "-e", &inject];
+            let mut started = created
+                .exec_before(&before, &[], &["/probe", "print", "reached"])
+                .start();
+            // strace itself, ours, and what ours has forked.
+            process::within(support::command::LIMIT, || {
+                started.has_ended() || joiners() > 2
+            });
+            created.signal_ours(&started, signal);
+            let seen = started.outcome();
+            assert_eq!(
+                (seen.code(), seen.stdout.as_str()),
+                (Some(128 + signal as i32), ""),
+                "{call}: {seen}"
+            );
+            created.is_alone();
+        }
+    }
+}
+
+fn starts_nothing_for_one_who_may_not_join(runtime: Runtime) {
+    let created = Container::new(runtime).running();
+    open_to_all(created.bundle());
+    let pid = created.pid().to_string();
+    for privileges in [
+        &["--reuid", "1000", "--clear-groups"][..],
+        &["--bounding-set", "-sys_admin"],
+        &["--bounding-set", "-sys_ptrace"],
+        &["--bounding-set", "-sys_chroot"],
+    ] {
+        let run = created.host(&["setpriv"]).args(privileges);
+        let run = run
+            .arg(support::programs::stripped())
+            .args(["exec", "--pid", &pid, "--bundle"]);
+        let seen = run
+            .arg(created.bundle())
+            .args(["/probe", "print", "started"])
+            .run();
+        is_refused(seen, "oci-seccomp: error");
         created.is_alone();
     }
 }

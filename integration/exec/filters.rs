@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     CALLS, DENIED, ENOENT, allows_only, denies, each_pair, each_setting, is_filtered, is_refused,
 };
-use crate::support::{self, Agent, Container, Created, Manner, Runtime, Stage};
+use crate::support::{self, Agent, Container, Created, Manner, Runtime, Stage, programs};
 
 support::on_each_runtime_and_youki! {
     is_filtered_as_the_hook_has_armed_init
@@ -22,6 +22,7 @@ support::on_each_runtime_and_youki! {
     the_agent_answers_the_new_process
     does_not_start_without_the_agent
     starts_nothing_where_a_profile_is_refused
+    from_under_a_filter_the_profile_has_to_allow_what_comes_before
 }
 
 fn is_filtered_as_the_hook_has_armed_init(runtime: Runtime) {
@@ -289,5 +290,31 @@ fn starts_nothing_where_a_profile_is_refused(runtime: Runtime) {
     is_refused(with_profile(&created, &broken, &argv), "SCMP_ACT_SOMETHING");
     let missing = created.exec(&["--profile", "/none.json"], &argv).run();
     is_refused(missing, "/none.json");
+    created.is_alone();
+}
+
+/// Who has a filter may not lift those of others. The caller's own stays on too.
+fn from_under_a_filter_the_profile_has_to_allow_what_comes_before(runtime: Runtime) {
+    let created = Container::new(runtime).running();
+    let probe = programs::probe().to_str().expect("UTF-8");
+    let under = [probe, "filter", "chmod", "78", "--", "exec"];
+    let run = |profile: &Value, argv: &[&str]| {
+        let file = created.file("given.json", profile.to_string());
+        let options = ["--profile", file.to_str().expect("UTF-8")];
+        let mut seen = created.exec_before(&under, &options, argv).run();
+        let loaded = seen.stdout.strip_prefix("filter = 0\n").map(str::to_owned);
+        seen.stdout = loaded.unwrap_or_else(|| panic!("no filter: {seen}"));
+        seen
+    };
+    let argv: Vec<&str> = std::iter::once("/probe").chain(CALLS.split(' ')).collect();
+    is_filtered(&run(&denies(&["mkdir"]), &argv).success(), "2");
+    for forbidden in ["clone", "setsid", "execve", "capset"] {
+        let seen = run(&denies(&[forbidden]), &["/probe", "print", "started"]);
+        is_refused(seen, &format!("allow {forbidden}"));
+        created.is_alone();
+    }
+    let agent = Agent::new(Manner::HangsUp);
+    let seen = run(&asks(&agent), &["/probe", "print", "started"]);
+    is_refused(seen, "SCMP_ACT_NOTIFY");
     created.is_alone();
 }

@@ -36,7 +36,8 @@ const CAPABILITIES: &[&str] = &[
 
 fn hunting(container: Container, mode: &str) -> Created {
     let file = container.file("of-the-host", "").display().to_string();
-    container.hunting(&[mode, SECRET, &file])
+    let backwards: String = SECRET.chars().rev().collect();
+    container.hunting(&[mode, &backwards, &file])
 }
 
 /// Runs it until enough were caught early: whether one is, is a matter of luck.
@@ -79,7 +80,10 @@ fn leaks(created: &Created) -> String {
 #[track_caller]
 fn finds_nothing(container: Container) {
     let created = hunting(container.seccomp(&denies_mkdir()), "watch");
-    let run = || created.exec_probe(&[], "call mkdir @/tmp/a 0x1ed");
+    // An argument of ours that is none of the command's.
+    let pid_file = created.bundle().join("exec-pid");
+    let options = ["--pid-file", pid_file.to_str().expect("UTF-8")];
+    let run = || created.exec_probe(&options, "call mkdir @/tmp/a 0x1ed");
     until_caught(&created, run, |seen| {
         let seen = seen.success();
         assert_eq!(seen.errno("mkdir"), super::DENIED, "{seen}");
@@ -108,7 +112,7 @@ fn the_hunter_finds_what_a_careless_one_lets_out(runtime: Runtime) {
     naively(&created, &programs::find("nsenter").expect("nsenter"));
     let leaks = leaks(&created);
     for leak in [
-        "environ has the secret",
+        "environ has the-callers-secret",
         "the memory has the secret",
         "attached to",
     ] {

@@ -1,7 +1,6 @@
 //! An image, or a root file system at run time, that is made to deceive.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
@@ -47,13 +46,33 @@ fn run_in(created: &Created, cwd: &str) -> Run {
 /// CVE-2024-21626: with a descriptor of a folder of the host's as its working
 /// directory, the command could go up from there, and print the config.
 fn a_folder_of_the_hosts_is_no_working_directory(runtime: Runtime) {
-    let created = Container::new(runtime).seccomp(&denies_mkdir()).running();
+    let container = || Container::new(runtime).seccomp(&denies_mkdir());
+    let stays_inside = |container: Container| {
+        let created = container.running();
+        tries_folders(&created);
+        created
+    };
+    // In a /proc of the host's pid namespace, what joins finds itself.
+    stays_inside(container().patch(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut();
+        namespaces
+            .expect("namespaces")
+            .retain(|n| n["type"] != "pid");
+    }));
+    let created = stays_inside(container());
+    let argv = reads(&created, "/proc/self/fd/3/");
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let seen = created.naive(OPEN, &argv).run().success();
+    assert!(seen.stdout.contains("ociVersion"), "no attack: {seen}");
+}
+
+fn tries_folders(created: &Created) {
     for n in 0..20 {
         let target = format!("/proc/self/fd/{n}");
         let link = format!("/link{n}");
         symlink(&target, created.rootfs().join(&link[1..])).expect("link");
         for cwd in [&target, &link] {
-            let seen = run_in(&created, cwd).run().fails();
+            let seen = run_in(created, cwd).run().fails();
             assert_eq!(seen.stdout, "", "{seen}");
         }
     }
@@ -63,17 +82,13 @@ fn a_folder_of_the_hosts_is_no_working_directory(runtime: Runtime) {
     for n in [0, 3, 4, 7] {
         config["process"]["cwd"] = json!(format!("/proc/self/fd/{n}"));
         created.file("config.json", config.to_string());
-        let argv = reads(&created, "");
+        let argv = reads(created, "");
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let seen = created.exec_before(OPEN, &[], &argv).run().fails();
         assert_eq!(seen.stdout, "", "{seen}");
     }
     created.file("config.json", text);
     created.is_alone();
-    let argv = reads(&created, "/proc/self/fd/3/");
-    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let seen = created.naive(OPEN, &argv).run().success();
-    assert!(seen.stdout.contains("ociVersion"), "no attack: {seen}");
 }
 
 /// Links that lead up or to the host's paths would end outside the root if they
@@ -121,6 +136,9 @@ fn links_lead_nowhere_out_of_the_root(runtime: Runtime) {
     created.is_alone();
 }
 
+/// Puts something at a path.
+type Make = Box<dyn Fn(&Path)>;
+
 /// It could hang us, exhaust our memory, make the user another one, or put
 /// variables of its own into the environment.
 fn a_passwd_made_to_deceive_gives_at_most_a_home(runtime: Runtime) {
@@ -133,7 +151,7 @@ fn a_passwd_made_to_deceive_gives_at_most_a_home(runtime: Runtime) {
         file.set_len(1 << 40).expect("size");
     };
     let write = |text: &'static [u8]| move |path: &Path| fs::write(path, text).expect("file");
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>, &[u8])> = vec![
+    let cases: Vec<(&str, Make, &[u8])> = vec![
         ("none", Box::new(|_| ()), b"/"),
         (
             "a fifo",
@@ -283,23 +301,10 @@ fn a_proc_that_is_none_hides_no_missing_filter(runtime: Runtime) {
             Some("2"),
             "{what}"
         );
-        let ours = fs::read(format!("/proc/{pid}/cgroup")).expect("cgroup");
-        let init = fs::read(format!("/proc/{}/cgroup", created.pid())).expect("cgroup");
-        assert_eq!(ours.as_bytes_text(), init.as_bytes_text(), "{what}");
+        let cgroup = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+        assert_eq!(cgroup(pid), cgroup(created.pid()), "{what}");
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL)
             .expect("kill");
         created.is_alone();
-    }
-}
-
-trait AsBytesText {
-    fn as_bytes_text(&self) -> String;
-}
-
-impl AsBytesText for Vec<u8> {
-    fn as_bytes_text(&self) -> String {
-        std::ffi::OsStr::from_bytes(self)
-            .to_string_lossy()
-            .into_owned()
     }
 }

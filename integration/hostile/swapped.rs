@@ -11,6 +11,7 @@ use crate::support::{self, Container, Runtime, process, programs};
 support::on_each_runtime! {
     an_init_that_ends_after_the_answer_is_not_joined
     a_number_that_was_used_again_is_not_joined
+    an_answer_about_another_container_is_not_believed
     an_init_that_ends_before_the_joining_is_not_joined
 }
 
@@ -121,4 +122,23 @@ fn an_init_that_ends_before_the_joining_is_not_joined(runtime: Runtime) {
     ));
     let seen = started.outcome();
     is_refused(seen, created.id());
+}
+
+/// It would run in the other one, by the config of neither.
+fn an_answer_about_another_container_is_not_believed(runtime: Runtime) {
+    let (created, other) = (running(runtime), running(runtime));
+    let real = runtime.program().expect("an installed runtime");
+    let script = format!(
+        "#!/bin/sh\nexec {} --root {} state {}\n",
+        real.display(),
+        other.root().display(),
+        other.id()
+    );
+    let asked = created.file("answering", script);
+    fs::set_permissions(&asked, fs::Permissions::from_mode(0o755)).expect("mode");
+    let argv = ["/probe", "print", "joined"];
+    let run = created.exec_asking(&asked, &[], programs::stripped(), &[], &argv);
+    is_refused(run.run(), other.id());
+    created.is_alone();
+    other.is_alone();
 }

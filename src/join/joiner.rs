@@ -8,13 +8,14 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sched::CloneFlags;
 use nix::sys::resource::setrlimit;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
-    Gid, Uid, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, getcwd,
+    Gid, Pid, Uid, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, getcwd,
     getgroups, getpid, setgroups,
 };
 
@@ -60,6 +61,7 @@ fn refusal(reason: impl Into<String>) -> Refusal {
 
 /// What the joiner takes along.
 pub(super) struct Joiner<'a> {
+    pub(super) parent: Pid,
     pub(super) request: &'a Request<'a>,
     pub(super) proc: &'a Proc,
     pub(super) channel: Channel,
@@ -72,6 +74,10 @@ pub(super) struct Joiner<'a> {
 /// The whole life of the joiner. It forks the command and waits for its end,
 /// or tells its parent why it did not.
 pub(super) fn run(joiner: &Joiner<'_>) {
+    // Until it is traced, nothing else would end it along with its parent.
+    if process::die_with(joiner.parent).is_err() {
+        return;
+    }
     let Err(refusal) = joiner.join();
     // Without a parent there is nobody to tell.
     let _ = joiner.channel.send(&Message::Refused(refusal));
@@ -79,6 +85,15 @@ pub(super) fn run(joiner: &Joiner<'_>) {
 
 impl Joiner<'_> {
     fn join(&self) -> Result<Infallible> {
+        // Its parent's end of the channel too: else it would wait for good for
+        // one that is gone.
+        let mut keep = vec![
+            self.channel.as_fd(),
+            self.proc.as_fd(),
+            self.request.init.as_fd(),
+        ];
+        keep.extend(self.root.as_ref().map(AsFd::as_fd));
+        close_others(&keep).during("close its parent's descriptors")?;
         let Ok(Some(Message::Go { lifted })) = self.channel.receive() else {
             return Err(refusal("its parent is gone"));
         };
@@ -114,6 +129,8 @@ impl Joiner<'_> {
     /// write the label of the workload's security module, and what.
     fn leave_the_host(&self) -> Result<Option<(File, String)>> {
         process::hide().during("hide itself")?;
+        self.forget_the_caller()
+            .during("forget its arguments and its environment")?;
         // Groups of the host's would stay where a user namespace forbids
         // setgroups.
         if !getgroups().during("read its groups")?.is_empty() {
@@ -137,6 +154,15 @@ impl Joiner<'_> {
         };
         let file = self.open(&format!("{own}/attr/{name}"));
         Ok(Some((file.during("open its security label")?, text)))
+    }
+
+    /// Anybody in the container can read a process's arguments, and one with a
+    /// CAP_SYS_PTRACE that counts on the host its environment.
+    fn forget_the_caller(&self) -> std::io::Result<()> {
+        let strings = self.proc.own_strings()?;
+        let len = usize::try_from(strings.end - strings.start).map_err(std::io::Error::other)?;
+        let memory = self.open(&format!("{}/mem", getpid()))?;
+        memory.write_all_at(&vec![0; len], strings.start)
     }
 
     /// A file of the host's proc(5), to be written.

@@ -89,6 +89,12 @@ pub enum Error {
     /// The container's cgroups are out of reach.
     #[error("failed to put the process into the container's cgroups")]
     Cgroup(#[from] cgroup::Error),
+    /// The joiner may not be traced.
+    #[error(
+        "failed to trace the process that joins: it takes CAP_SYS_PTRACE, and no security module \
+         that forbids ptrace (see oci-seccomp features)"
+    )]
+    Trace(#[source] Errno),
     /// A system call of this process failed.
     #[error("failed to {what}")]
     Call {

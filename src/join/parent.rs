@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use super::channel::{Channel, Message};
 use super::joiner::{self, Joiner};
@@ -50,7 +50,10 @@ impl Drop for Joined {
 
 /// Kills a tracee that is a child of ours, and waits for its end.
 fn end(tracee: &Tracee) {
-    // Unreaped, it keeps its number.
+    // Its number is its own only as long as it was not reaped.
+    if !process::is_child(tracee.pid()) {
+        return;
+    }
     let _ = kill(tracee.pid(), Signal::SIGKILL);
     while let Ok(stop) = tracee.wait() {
         if matches!(stop, Stop::Ended(_)) {
@@ -67,6 +70,23 @@ struct Child(Option<Tracee>);
 impl Child {
     fn get(&self) -> Result<&Tracee, Error> {
         self.0.as_ref().ok_or(Error::Gone)
+    }
+
+    /// How it has ended, if that is behind an error: one that was killed is in
+    /// no namespace, and cannot be asked for its filters.
+    fn killed(&self, error: &Error, pidfd: &PidFd) -> Option<nix::Result<Stop>> {
+        let is_dying = match error {
+            // It runs no more, or it would be stopped and answer.
+            Error::Call {
+                source: Errno::ESRCH,
+                ..
+            } => true,
+            Error::Proc(_) | Error::Moved { .. } | Error::Differs { .. } => {
+                !pidfd.is_alive().unwrap_or(true)
+            }
+            _ => false,
+        };
+        self.0.as_ref().filter(|_| is_dying).map(Tracee::wait)
     }
 
     fn end(mut self) {
@@ -92,6 +112,7 @@ impl Drop for Child {
 /// # Errors
 /// [`Error`]; no process is left.
 pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
+    process::remember_children().map_err(call("reset SIGCHLD"))?;
     let proc = Proc::open().map_err(Error::Proc)?;
     let init = proc.pid(request.init).map_err(|_| Error::Gone)?;
     let place = Namespaces::of(&proc, init).map_err(Error::Proc)?;
@@ -103,6 +124,7 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     };
     let (channel, theirs) = Channel::pair().map_err(call("make a channel"))?;
     let joiner = Joiner {
+        parent: getpid(),
         request,
         proc: &proc,
         channel: theirs,
@@ -113,11 +135,11 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     drop(joiner);
     let (joiner, lifted) = match Tracee::seize_child(pid) {
         Ok((tracee, lifted)) => (Child(Some(tracee)), lifted),
-        Err(errno) => {
-            // It waits for a message that will not come, and ends.
-            drop(channel);
+        Err(source) => {
+            // It waits for a message that will not come.
+            let _ = kill(pid, Signal::SIGKILL);
             let _ = process::wait(pid);
-            return Err(call("trace the joiner")(errno));
+            return Err(Error::Trace(source));
         }
     };
     cgroup::join(&proc, request.init, pid)?;
@@ -128,15 +150,22 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     // It has done what it was for, and its filters might not let it say so.
     joiner.end();
     let pidfd = PidFd::open(process.get()?.pid()).map_err(call("open the process"))?;
-    let numbered = proc.pid(&pidfd).map_err(Error::Proc)?;
-    check_place(request, &proc, numbered, init, &place)?;
-    let terminal = hand_over(request, &channel, numbered)?;
-    execute(&process, request)?;
-    process
-        .get()?
-        .suspend_filters(false)
-        .map_err(call("put the filters in force"))?;
-    check_filters(request, &proc, process.get()?, &pidfd)?;
+    let finish = || {
+        let numbered = proc.pid(&pidfd).map_err(Error::Proc)?;
+        check_place(request, &proc, numbered, init, &place)?;
+        let terminal = hand_over(request, &channel, numbered)?;
+        execute(&process, request)?;
+        let tracee = process.get()?;
+        tracee
+            .suspend_filters(false)
+            .map_err(call("put the filters in force"))?;
+        check_filters(request, &proc, tracee, &pidfd)?;
+        Ok(terminal)
+    };
+    let terminal = finish().map_err(|error| match process.killed(&error, &pidfd) {
+        Some(stop) => early("process", stop),
+        None => error,
+    })?;
     let mut process = process;
     let tracee = process.0.take().ok_or(Error::Gone)?;
     Ok(Joined {

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid, access};
 
 use crate::bundle::STATE_LIMIT;
-use crate::sys::process::{PidFd, is_child, reap, take_pipe};
+use crate::sys::process::{PidFd, is_child, reap, remember_children, take_pipe};
 
 /// Many times what an engine needs on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -132,6 +132,11 @@ impl Drop for Running {
 
 impl Running {
     pub(super) fn start(program: &Path, args: &[OsString], limit: Duration) -> Result<Self, Error> {
+        let failed = |source: io::Error| Error::Start {
+            program: program.into(),
+            source,
+        };
+        remember_children().map_err(|errno| failed(errno.into()))?;
         let started = Command::new(program)
             .args(args)
             .stdin(Stdio::null())

@@ -238,6 +238,18 @@ pub fn spawn_child(body: impl FnOnce()) -> nix::Result<Pid> {
     }
 }
 
+/// Has this process killed when its parent ends.
+///
+/// # Errors
+/// ESRCH where it has ended already.
+pub fn die_with(parent: Pid) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    match nix::unistd::getppid() == parent {
+        true => Ok(()),
+        false => Err(Errno::ESRCH),
+    }
+}
+
 /// Makes this process undumpable: no other than a tracer with CAP_SYS_PTRACE in
 /// the initial user namespace reads its memory or follows its `/proc` links.
 ///

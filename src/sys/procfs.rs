@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::{OFlag, open, readlinkat};
@@ -88,6 +89,29 @@ impl Proc {
     pub fn start_time(&self, process: &PidFd) -> io::Result<u64> {
         let stat = read(self.folder(process)?, "stat")?;
         start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
+    }
+
+    /// Where this process's own arguments and, behind them, its environment are
+    /// in its memory: proc(5), `/proc/PID/stat`, fields 48 to 51.
+    ///
+    /// # Errors
+    /// Those of open(2) and read(2); ENODATA where the kernel does not say.
+    pub fn own_strings(&self) -> io::Result<Range<u64>> {
+        let stat = read(&self.0, &format!("{}/stat", nix::unistd::getpid()))?;
+        let stat = String::from_utf8_lossy(&stat);
+        let addresses = fields_from(&stat, 48);
+        let addresses: Vec<u64> = addresses.filter_map(|f| f.parse().ok()).take(4).collect();
+        match addresses[..] {
+            [start, arguments_end, environment, end]
+                if start > 0
+                    && start <= arguments_end
+                    && arguments_end <= environment
+                    && environment <= end =>
+            {
+                Ok(start..end)
+            }
+            _ => Err(no_data()),
+        }
     }
 
     /// The cgroups of a process, as cgroups(7) has it.
@@ -200,8 +224,14 @@ fn no_data() -> io::Error {
 
 /// Field 22 of `/proc/PID/stat`. The second, a name, may have anything in it.
 fn start_time(stat: &str) -> Option<u64> {
-    let (_, from_the_third) = stat.rsplit_once(')')?;
-    from_the_third.split_whitespace().nth(19)?.parse().ok()
+    fields_from(stat, 22).next()?.parse().ok()
+}
+
+/// The fields of `/proc/PID/stat` from this one on, which comes after the name:
+/// that may hold anything.
+fn fields_from(stat: &str, number: usize) -> impl Iterator<Item = &str> {
+    let (_, from_the_third) = stat.rsplit_once(')').unwrap_or_default();
+    from_the_third.split_whitespace().skip(number - 3)
 }
 
 impl AsFd for Proc {
@@ -283,6 +313,22 @@ mod tests {
         assert_eq!(errno("../etc/passwd"), Some(libc::EXDEV));
         assert_eq!(errno("/proc/version"), Some(libc::EXDEV));
         assert!(read(&proc, "version").is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn own_strings_are_the_arguments_and_the_environment() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let proc = Proc::open()?;
+        let at = proc.own_strings()?;
+        let mut bytes = vec![0; usize::try_from(at.end - at.start)?];
+        let memory = File::open("/proc/self/mem")?;
+        std::os::unix::fs::FileExt::read_exact_at(&memory, &mut bytes, at.start)?;
+        let said = [
+            std::fs::read("/proc/self/cmdline")?,
+            std::fs::read("/proc/self/environ")?,
+        ];
+        assert_eq!(bytes, said.concat());
         Ok(())
     }
 
