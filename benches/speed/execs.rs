@@ -4,7 +4,7 @@ use crate::report::Table;
 use crate::rounds::{Plan, Sample, Subject, measure};
 use crate::support::container::Created;
 use crate::support::{Container, Run, Runtime, Stage, binary, testdata};
-use crate::{RUNTIMES, missing, ms};
+use crate::{RUNTIMES, missing, ms, settle};
 
 /// Under each runtime: into a container that has the runtime's filter, and
 /// into one that has our hook's.
@@ -87,5 +87,6 @@ fn by_runtime<'a>(
 }
 
 fn run(exec: Run) -> Sample {
+    settle();
     ms(&exec.args(["/bin/busybox", "true"]).run())
 }

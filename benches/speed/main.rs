@@ -142,6 +142,13 @@ fn missing(runtime: Runtime) -> Option<String> {
     }
 }
 
+/// What the kernel still does for the last container, above all with its network
+/// and cgroup, makes the next one's start slower or quicker. Without a pause a
+/// row would depend on the one before it.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
 /// How long it took, if it did what it was to do.
 fn ms(outcome: &Outcome) -> Sample {
     match outcome.code() {

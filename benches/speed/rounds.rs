@@ -1,5 +1,5 @@
-//! A B A B: everything once, and again, so that what else the machine does
-//! falls on all alike.
+//! A B C, C B A: everything once, and again, so that what else the machine does
+//! falls on all alike, and no row always comes after the same one.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -46,20 +46,25 @@ pub fn measure(what: &str, runs: usize, mut plans: Vec<Plan<'_>>) -> Vec<Table> 
         .iter()
         .map(|plan| vec![Outcome::Samples(Vec::new()); plan.subjects.len()])
         .collect();
+    let rows = |(table, plan): (usize, &Plan<'_>)| {
+        let rows = 0..plan.subjects.len();
+        rows.map(move |row| (table, row))
+    };
+    let mut order: Vec<(usize, usize)> = plans.iter().enumerate().flat_map(rows).collect();
     for round in 0..=runs {
         progress.tell(round, runs);
-        for (plan, outcomes) in plans.iter_mut().zip(&mut outcomes) {
-            for (subject, outcome) in plan.subjects.iter_mut().zip(outcomes) {
-                let Outcome::Samples(samples) = outcome else {
-                    continue;
-                };
-                match (subject.sample)() {
-                    Ok(sample) if round > 0 => samples.push(sample),
-                    Ok(_) => {}
-                    Err(why) => *outcome = Outcome::Skipped(why),
-                }
+        for &(table, row) in &order {
+            let outcome = &mut outcomes[table][row];
+            let Outcome::Samples(samples) = outcome else {
+                continue;
+            };
+            match (plans[table].subjects[row].sample)() {
+                Ok(sample) if round > 0 => samples.push(sample),
+                Ok(_) => {}
+                Err(why) => *outcome = Outcome::Skipped(why),
             }
         }
+        order.reverse();
     }
     progress.end();
     plans.into_iter().zip(outcomes).map(filled).collect()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::report::Table;
 use crate::rounds::{Plan, Sample, Subject, measure};
 use crate::support::{Container, Outcome, Runtime, Stage, testdata};
-use crate::{RUNTIMES, milliseconds, missing, ms};
+use crate::{RUNTIMES, milliseconds, missing, ms, settle};
 
 /// Who loads the filter.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,7 @@ fn start<'a>(
             std::fs::remove_dir_all(&cache)
                 .map_err(|_| format!("this {} keeps no cache", runtime.name()))?;
         }
+        settle();
         ms(&container.run_directly())
     })
 }
@@ -183,6 +184,7 @@ fn plan(lots: &[Lot], count: usize) -> Plan<'_> {
 
 fn together(lot: &Lot, count: usize) -> Sample {
     let containers = lot.containers.as_ref().map_err(String::clone)?;
+    settle();
     let started = Instant::now();
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let threads: Vec<_> = containers[..count]
