@@ -328,11 +328,15 @@ pub struct ExecArgs {
     /// Make a terminal in the container, and connect it to this one
     #[arg(short, long)]
     pub tty: bool,
+    /// Taken for the sake of who is used to it: standard input is always the
+    /// command's
+    #[arg(short, long, hide = true)]
+    pub interactive: bool,
     /// Run as this user and group, in numbers; without GID, the config's group
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<User>,
     /// Start in this folder of the container
-    #[arg(long, value_name = "DIR")]
+    #[arg(short = 'w', long, visible_alias = "workdir", value_name = "DIR")]
     pub cwd: Option<PathBuf>,
     /// Set a variable, over those of the config
     #[arg(short, long, value_name = "KEY=VALUE")]

@@ -132,6 +132,14 @@ pub fn count_of(process: &PidFd) -> io::Result<usize> {
     usize::try_from(count).map_err(io::Error::other)
 }
 
+/// The same of this process.
+///
+/// # Errors
+/// As for [`count_of`].
+pub fn own_count() -> io::Result<usize> {
+    count_of(&PidFd::open(nix::unistd::getpid())?)
+}
+
 /// Why this process may not read filters, if it may not.
 #[must_use]
 pub fn missing_privilege() -> Option<&'static str> {

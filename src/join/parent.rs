@@ -360,10 +360,14 @@ fn check_filters(
         // Not permitted: they are counted.
         Err(_) => {}
     }
-    let count = proc.seccomp(pidfd).map_err(Error::Proc)?.filters;
-    match usize::try_from(count) {
-        // This process's own come first.
-        Ok(count) if count >= wanted => Ok(()),
-        _ => Err(differs("it has too few filters")),
+    let count = |process: &PidFd| {
+        let seccomp = proc.seccomp(process).map_err(Error::Proc)?;
+        usize::try_from(seccomp.filters).map_err(|_| differs("it has too many filters"))
+    };
+    // This process's own are inherited.
+    let own = PidFd::open(getpid()).map_err(call("look at this process"))?;
+    match count(pidfd)? == count(&own)? + wanted {
+        true => Ok(()),
+        false => Err(differs("it has another number of filters")),
     }
 }

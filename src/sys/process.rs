@@ -259,6 +259,23 @@ pub fn hide() -> nix::Result<()> {
     prctl::set_dumpable(false)
 }
 
+/// Takes back what a caller may have set that changes what an execve(2) means:
+/// the execution domain (personality(2)) and the securebits (capabilities(7)).
+///
+/// # Errors
+/// EPERM where securebits are locked, or without CAP_SETPCAP.
+pub fn reset_execution() -> nix::Result<()> {
+    // SAFETY: takes a number.
+    Errno::result(unsafe { libc::personality(0) })?;
+    // SAFETY: takes no pointer and changes nothing.
+    let bits = Errno::result(unsafe { libc::prctl(libc::PR_GET_SECUREBITS) })?;
+    if bits == 0 {
+        return Ok(());
+    }
+    // SAFETY: takes a number.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 0) }).map(drop)
+}
+
 /// Leaves the session keyring of whoever started this process for a new, empty
 /// one (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING): a keyring is inherited, and
 /// who has it has its keys. Nothing to do on a kernel without keyrings.

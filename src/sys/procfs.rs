@@ -97,7 +97,7 @@ impl Proc {
     /// # Errors
     /// Those of open(2) and read(2); ENODATA where the kernel does not say.
     pub fn own_strings(&self) -> io::Result<Range<u64>> {
-        let stat = read(&self.0, &format!("{}/stat", nix::unistd::getpid()))?;
+        let stat = read(&self.0, &format!("{}/stat", self.own_number()?))?;
         let stat = String::from_utf8_lossy(&stat);
         let addresses = fields_from(&stat, 48);
         let addresses: Vec<u64> = addresses.filter_map(|f| f.parse().ok()).take(4).collect();
@@ -112,6 +112,14 @@ impl Proc {
             }
             _ => Err(no_data()),
         }
+    }
+
+    /// Whether this process's user namespace forbids setgroups(2);
+    /// user_namespaces(7).
+    pub fn denies_setgroups(&self) -> bool {
+        let read = |number| read(&self.0, &format!("{number}/setgroups"));
+        let setting = self.own_number().and_then(read);
+        setting.is_ok_and(|setting| setting.starts_with(b"deny"))
     }
 
     /// The cgroups of a process, as cgroups(7) has it.
@@ -187,7 +195,10 @@ impl Proc {
 
     /// The number of this process here, which getpid(2) does not know where
     /// the pid namespace is another.
-    fn own_number(&self) -> io::Result<u32> {
+    ///
+    /// # Errors
+    /// ENOENT where it has none there.
+    pub fn own_number(&self) -> io::Result<u32> {
         let link = open_beneath(&self.0, "self".as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         let number = readlinkat(&link, "")?;
         let number = number.to_str().and_then(|n| n.parse().ok());
