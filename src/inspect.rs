@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use serde::{Deserialize, Serialize};
 
 use crate::arm::regs;
@@ -160,7 +160,9 @@ fn read(process: &PidFd, limit: Duration, which: Which) -> Result<Vec<Threads>, 
         return Err(Unreadable::Privilege(missing));
     }
     let proc = Proc::open().map_err(Unreadable::Proc)?;
-    if !proc.is_of_this_namespace().map_err(Unreadable::Proc)? {
+    let this = PidFd::open(getpid()).map_err(|errno| Unreadable::Proc(errno.into()))?;
+    // From the namespace of the mount to the innermost: here they are one.
+    if proc.numbers(&this).map_err(Unreadable::Proc)?.len() != 1 {
         return Err(Unreadable::Namespace);
     }
     let pid = proc.pid(process).map_err(|_| Unreadable::Gone)?;
@@ -226,7 +228,7 @@ fn child(process: &PidFd, pid: Pid, proc: &Proc, which: Which, to: &OwnedFd) {
     let answer = isolate(c"oci-seccomp", &keep)
         .map_err(Failure::Trace)
         .and_then(|()| {
-            let reading = Reading { process, pid, proc };
+            let reading = Reading { process, proc };
             match which {
                 Which::First => reading.one(pid).map(|stack| {
                     vec![Threads {
@@ -262,7 +264,6 @@ enum Failure {
 
 struct Reading<'a> {
     process: &'a PidFd,
-    pid: Pid,
     proc: &'a Proc,
 }
 
@@ -272,7 +273,7 @@ impl Reading<'_> {
         let mut seen = Vec::new();
         let mut groups: Vec<Threads> = Vec::new();
         loop {
-            let threads = self.proc.threads(self.pid).map_err(|_| Failure::Gone)?;
+            let threads = self.proc.threads(self.process).map_err(|_| Failure::Gone)?;
             let new: Vec<_> = threads.into_iter().filter(|t| !seen.contains(t)).collect();
             if new.is_empty() {
                 break;
@@ -294,7 +295,7 @@ impl Reading<'_> {
     }
 
     fn runs(&self, thread: Pid) -> bool {
-        self.proc.thread_runs(self.pid, thread).unwrap_or(false)
+        self.proc.thread_runs(self.process, thread).unwrap_or(false)
     }
 
     fn one(&self, thread: Pid) -> Result<Stack, Failure> {

@@ -24,6 +24,7 @@ pub mod profile;
 pub mod profile_dir;
 pub mod prove;
 pub mod report;
+pub mod runtime;
 pub mod signatures;
 pub mod splice;
 pub mod sys;

@@ -9,14 +9,19 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::Mode;
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::Pid;
 
 use super::process::{PidFd, lift};
 
-/// The mounted proc(5), whichever pid namespace it shows.
+/// The inode of proc(5)'s root, in each mount of it.
+const ROOT_INODE: libc::ino_t = 1;
+
+/// The mounted proc(5), whichever pid namespace it shows. What is mounted over
+/// a part of it is never read.
 #[derive(Debug)]
 pub struct Proc(OwnedFd);
 
@@ -30,14 +35,15 @@ pub struct Seccomp {
 }
 
 impl Proc {
-    /// Opens `/proc`, if it is proc(5) and no folder of that name.
+    /// Opens `/proc`, if it is the root of a proc(5).
     ///
     /// # Errors
-    /// Those of open(2); ENOTSUP for another file system.
+    /// Those of open(2); ENOTSUP for another file system or a part of one.
     pub fn open() -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = open("/proc", flags, Mode::empty())?;
-        if fstatfs(&dir)?.filesystem_type() != PROC_SUPER_MAGIC {
+        let is_proc = fstatfs(&dir)?.filesystem_type() == PROC_SUPER_MAGIC;
+        if !is_proc || fstat(&dir)?.st_ino != ROOT_INODE {
             return Err(io::ErrorKind::Unsupported.into());
         }
         Ok(Self(lift(&dir)?))
@@ -53,7 +59,7 @@ impl Proc {
         let number = |key| field(&status, key).and_then(|v| v.parse().ok());
         match (number("Seccomp"), number("Seccomp_filters")) {
             (Some(mode), Some(filters)) => Ok(Seccomp { mode, filters }),
-            _ => Err(io::Error::from_raw_os_error(libc::ENODATA)),
+            _ => Err(no_data()),
         }
     }
 
@@ -63,70 +69,127 @@ impl Proc {
         field(&status, "TracerPid")?.parse().ok().filter(|t| *t > 0)
     }
 
+    /// The numbers of a process in the pid namespaces that it is in, from the
+    /// one of this mount to the innermost.
+    ///
+    /// # Errors
+    /// As [`Proc::seccomp`].
+    pub fn numbers(&self, process: &PidFd) -> io::Result<Vec<i32>> {
+        let status = self.status(process)?;
+        let numbers = field(&status, "NSpid").ok_or_else(no_data)?;
+        let each = numbers.split_whitespace().map(str::parse);
+        each.collect::<Result<_, _>>().map_err(|_| no_data())
+    }
+
+    /// When a process was started, in clock ticks (sysconf(3)) of
+    /// CLOCK_BOOTTIME.
+    ///
+    /// # Errors
+    /// As [`Proc::seccomp`].
+    pub fn start_time(&self, process: &PidFd) -> io::Result<u64> {
+        let stat = read(self.folder(process)?, "stat")?;
+        start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
+    }
+
     /// The number of a process in the pid namespace of this very mount.
     ///
     /// # Errors
     /// ENOENT where it has none there, or is gone.
     pub fn pid(&self, process: &PidFd) -> io::Result<Pid> {
-        let info = self.read(&format!("self/fdinfo/{}", process.as_fd().as_raw_fd()))?;
+        let fd = process.as_fd().as_raw_fd();
+        let info = read(&self.0, &format!("{}/fdinfo/{fd}", self.own_number()?))?;
         // 0 if it has none there, -1 if the process is gone.
-        match field(&info, "Pid").and_then(|pid| pid.parse::<i32>().ok()) {
-            Some(pid) if pid > 0 => Ok(Pid::from_raw(pid)),
+        let pid = field(&String::from_utf8_lossy(&info), "Pid").and_then(|pid| pid.parse().ok());
+        match pid {
+            Some(pid @ 1..) => Ok(Pid::from_raw(pid)),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// Whether the numbers in this proc(5) are those that this process knows
-    /// others by: it then has one number there, and no second one in a pid
-    /// namespace further in.
-    ///
-    /// # Errors
-    /// ENODATA from a kernel that does not say (before 4.1).
-    pub fn is_of_this_namespace(&self) -> io::Result<bool> {
-        let status = self.read("self/status")?;
-        match field(&status, "NSpid") {
-            Some(numbers) => Ok(numbers.split_whitespace().count() == 1),
-            None => Err(io::Error::from_raw_os_error(libc::ENODATA)),
-        }
+    /// The number of this process here, which getpid(2) does not know where
+    /// the pid namespace is another.
+    fn own_number(&self) -> io::Result<u32> {
+        let link = beneath(&self.0, "self", OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let number = readlinkat(&link, "")?;
+        let number = number.to_str().and_then(|n| n.parse().ok());
+        number.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The threads of the process with this number, in ascending order.
+    /// The threads of a process, in ascending order.
     ///
     /// # Errors
-    /// ENOENT where there is none.
-    pub fn threads(&self, process: Pid) -> io::Result<Vec<Pid>> {
-        let path = format!("/proc/self/fd/{}/{process}/task", self.0.as_raw_fd());
+    /// ENOENT where this proc(5) does not show the process.
+    pub fn threads(&self, process: &PidFd) -> io::Result<Vec<Pid>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let mut folder = Dir::from_fd(beneath(self.folder(process)?, "task", flags)?)?;
         let mut threads = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
+        for entry in folder.iter() {
+            let number = entry?
+                .file_name()
+                .to_str()
+                .ok()
+                .and_then(|n| n.parse().ok());
             threads.extend(number.map(Pid::from_raw));
         }
         threads.sort_unstable();
         Ok(threads)
     }
 
-    /// Whether one of its threads still has to end: not, where it is a zombie
-    /// that waits for the others.
+    /// Whether a thread of the process is alive, and no zombie that waits for
+    /// the others to end.
     ///
     /// # Errors
     /// ENOENT where the process has no such thread.
-    pub fn thread_runs(&self, process: Pid, thread: Pid) -> io::Result<bool> {
-        let status = self.read(&format!("{process}/task/{thread}/status"))?;
+    pub fn thread_runs(&self, process: &PidFd, thread: Pid) -> io::Result<bool> {
+        let status = read(self.folder(process)?, &format!("task/{thread}/status"))?;
+        let status = String::from_utf8_lossy(&status);
         Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
     }
 
     fn status(&self, process: &PidFd) -> io::Result<String> {
-        self.read(&format!("{}/status", self.pid(process)?))
+        let status = read(self.folder(process)?, "status")?;
+        // A process may have given itself a name that is no UTF-8.
+        Ok(String::from_utf8_lossy(&status).into_owned())
     }
 
-    fn read(&self, path: &str) -> io::Result<String> {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let fd = openat(&self.0, Path::new(path), flags, Mode::empty())?;
-        let mut text = Vec::new();
-        File::from(fd).read_to_end(&mut text)?;
-        // A process may have given itself a name that is no UTF-8.
-        Ok(String::from_utf8_lossy(&text).into_owned())
+    /// `/proc/PID`. It is this process's for good: when that is gone, nothing
+    /// more can be read there.
+    fn folder(&self, process: &PidFd) -> io::Result<OwnedFd> {
+        let number = self.pid(process)?;
+        let folder = beneath(&self.0, &number.to_string(), OFlag::O_PATH)?;
+        // Else it may have ended before, and the folder be a successor's.
+        match self.pid(process)? == number {
+            true => Ok(folder),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
     }
+}
+
+fn read(dir: impl AsFd, path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::from(beneath(dir, path, OFlag::O_RDONLY)?).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens what is in this very mount: openat2(2), Linux 5.6.
+fn beneath(dir: impl AsFd, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(resolve);
+    Ok(openat2(dir, Path::new(path), how)?)
+}
+
+fn no_data() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENODATA)
+}
+
+/// Field 22 of `/proc/PID/stat`. The second, a name, may have anything in it.
+fn start_time(stat: &str) -> Option<u64> {
+    let (_, from_the_third) = stat.rsplit_once(')')?;
+    from_the_third.split_whitespace().nth(19)?.parse().ok()
 }
 
 impl AsFd for Proc {
@@ -155,15 +218,57 @@ mod tests {
     }
 
     #[test]
+    fn a_start_time_is_found_behind_any_name() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20 21";
+        let stat = |name: &str| start_time(&format!("42 ({name}) {rest}\n"));
+        assert_eq!(stat("sh"), Some(777));
+        assert_eq!(stat(") R 1 1 1 (\u{fffd} ) 5 ("), Some(777));
+        assert_eq!(start_time("42 (sh) S 1 2 3"), None);
+        assert_eq!(start_time(""), None);
+    }
+
+    #[test]
     fn finds_the_status_of_a_process_by_its_descriptor() -> Result<(), Box<dyn std::error::Error>> {
         let this = PidFd::open(nix::unistd::getpid())?;
         let proc = Proc::open()?;
         assert!(proc.status(&this)?.contains("oci_seccomp"));
         assert_eq!(proc.tracer(&this), None);
-        assert!(proc.is_of_this_namespace()?);
-        let (process, thread) = (nix::unistd::getpid(), nix::unistd::gettid());
-        assert!(proc.threads(process)?.contains(&thread));
-        assert!(proc.thread_runs(process, thread)?);
+        assert_eq!(proc.pid(&this)?, nix::unistd::getpid());
+        assert_eq!(proc.numbers(&this)?[0], nix::unistd::getpid().as_raw());
+        assert!(proc.start_time(&this)? > 0);
+        let thread = nix::unistd::gettid();
+        assert!(proc.threads(&this)?.contains(&thread));
+        assert!(proc.thread_runs(&this, thread)?);
+        Ok(())
+    }
+
+    #[test]
+    fn reads_nothing_of_a_process_that_is_gone() -> Result<(), Box<dyn std::error::Error>> {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()?;
+        let process = PidFd::open(Pid::from_raw(child.id().try_into()?))?;
+        let proc = Proc::open()?;
+        let folder = proc.folder(&process)?;
+        assert!(!read(&folder, "cgroup")?.is_empty());
+        child.kill()?;
+        child.wait()?;
+        let gone = proc.status(&process).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        let gone = read(&folder, "status").unwrap_err();
+        assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
+        Ok(())
+    }
+
+    #[test]
+    fn follows_no_link_and_no_mount() -> Result<(), Box<dyn std::error::Error>> {
+        let proc = Proc::open()?;
+        let errno = |path| read(&proc, path).unwrap_err().raw_os_error();
+        assert_eq!(errno("self/status"), Some(libc::ELOOP));
+        assert_eq!(errno("1/root/etc/passwd"), Some(libc::ELOOP));
+        assert_eq!(errno("../etc/passwd"), Some(libc::EXDEV));
+        assert_eq!(errno("/proc/version"), Some(libc::EXDEV));
+        assert!(read(&proc, "version").is_ok());
         Ok(())
     }
 }

@@ -5,6 +5,9 @@
 //! What is in use must be right, or the error names file, field and line.
 #![forbid(unsafe_code)]
 
+mod execution;
+mod hooks;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
@@ -20,6 +23,9 @@ use serde_json::value::RawValue;
 
 use crate::input;
 use crate::json::Object;
+
+pub use execution::{Execution, Rlimit};
+pub use hooks::{HookEntry, HookStage};
 
 /// The longest State that is read, in bytes. Annotations are most of it.
 pub const STATE_LIMIT: u64 = 1 << 20;
@@ -288,7 +294,7 @@ impl Config {
 
 /// Parses one JSON document; serde_json allows 128 levels and nothing after
 /// its end.
-fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T, Error> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T, Error> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let field = e.path().to_string();
@@ -414,5 +420,4 @@ impl From<Option<Vec<String>>> for CapabilitySet {
 }
 
 #[cfg(test)]
-#[path = "bundle_tests.rs"]
 mod tests;

@@ -1,0 +1,119 @@
+//! One question to one engine, and what it answers.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+use super::{Error, RUNNING, command, podman};
+use crate::bundle::State;
+
+/// A question that can be asked again.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// Who is asked, for people.
+    pub engine: String,
+    /// The container.
+    pub id: String,
+    program: PathBuf,
+    args: Vec<OsString>,
+    is_podman: bool,
+}
+
+/// A question with its first answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub question: Question,
+    /// When it was asked: nanoseconds of CLOCK_BOOTTIME.
+    pub asked: u64,
+    pub state: State,
+}
+
+impl Question {
+    pub(super) fn oci(name: &Path, program: PathBuf, root: Option<&Path>, id: &str) -> Self {
+        let root = root.map(|root| ["--root".into(), root.into()]);
+        let args = root.into_iter().flatten();
+        Self {
+            engine: name.display().to_string(),
+            id: id.into(),
+            program,
+            args: args.chain(["state".into(), id.into()]).collect(),
+            is_podman: false,
+        }
+    }
+
+    pub(super) fn podman(program: PathBuf, id: &str) -> Self {
+        Self {
+            engine: podman::NAME.into(),
+            id: id.into(),
+            program,
+            args: podman::arguments(id),
+            is_podman: true,
+        }
+    }
+
+    pub(super) fn ask(self) -> Result<Answered, Error> {
+        let asked = now();
+        let state = self.answer()?;
+        Ok(Answered {
+            question: self,
+            asked,
+            state,
+        })
+    }
+
+    /// The answer, which is about this very container.
+    pub(super) fn answer(&self) -> Result<State, Error> {
+        let (engine, id) = (self.engine.clone(), self.id.clone());
+        let output = match command::run(&self.program, &self.args) {
+            Ok(output) => output,
+            Err(source) => return Err(Error::Ask { engine, id, source }),
+        };
+        if !output.status.success() {
+            let said = output.said();
+            return Err(Error::Unknown { engine, id, said });
+        }
+        let answer = match self.is_podman {
+            true => podman::read(output.stdout),
+            false => State::read(&*output.stdout).map(|state| (None, state)),
+        };
+        let (name, state) = match answer {
+            Ok(answer) => answer,
+            Err(source) => return Err(Error::Answer { engine, id, source }),
+        };
+        // podman takes the beginning of an id as well.
+        let is_meant = match name {
+            Some(name) => name == id || state.id.starts_with(&id),
+            None => state.id == id,
+        };
+        match is_meant {
+            true => Ok(state),
+            false => Err(Error::OtherId {
+                engine,
+                asked: id,
+                answered: state.id,
+            }),
+        }
+    }
+
+    /// The init in an answer that says that the container runs.
+    pub(super) fn init(&self, state: &State) -> Result<Pid, Error> {
+        let (engine, id) = (self.engine.clone(), self.id.clone());
+        let status = state.status.as_deref().unwrap_or("of no status");
+        if status != RUNNING {
+            let status = status.into();
+            return Err(Error::NotRunning { engine, id, status });
+        }
+        let what = "which process its init is";
+        state.pid.ok_or(Error::Incomplete { engine, id, what })
+    }
+}
+
+fn now() -> u64 {
+    // Linux has had this clock since 2.6.39. Where it fails, everything seems
+    // younger than the question, and is asked for again.
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME);
+    now.map_or(0, |now| std::time::Duration::from(now).as_nanos() as u64)
+}

@@ -1,0 +1,144 @@
+//! From the number of a process to the process itself.
+//!
+//! Numbers are used again. A process that is older than the question had its
+//! number all the time that the engine looked, so it is the one that the
+//! answer names. For a younger one the engine is asked again with the process
+//! in hand: if it names the same number, and the process has still not ended,
+//! that number meant nothing else in the meantime.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, SysconfVar, getpid, sysconf};
+
+use super::ask::Answered;
+use super::{Container, Error};
+use crate::bundle::{Config, State};
+use crate::sys::process::PidFd;
+use crate::sys::procfs::Proc;
+
+/// Holds on to the init that an engine named.
+pub(super) fn pin(answered: Answered) -> Result<Container, Error> {
+    let Answered {
+        question,
+        asked,
+        mut state,
+    } = answered;
+    let pid = question.init(&state)?;
+    let restarted = || Error::Restarted {
+        id: question.id.clone(),
+    };
+    let init = match hold(pid) {
+        Err(Error::Hold {
+            source: Errno::ESRCH,
+            ..
+        }) => return Err(restarted()),
+        held => held?,
+    };
+    let proc = Proc::open().map_err(look(pid))?;
+    let started = proc.start_time(&init).map_err(look(pid))?;
+    if !is_older(started, asked) {
+        state = match question.answer() {
+            Err(Error::Unknown { .. }) => return Err(restarted()),
+            answer => answer?,
+        };
+        if !question.init(&state).is_ok_and(|again| again == pid) {
+            return Err(restarted());
+        }
+    }
+    if !Path::is_absolute(&state.bundle) {
+        return Err(Error::Incomplete {
+            engine: question.engine,
+            id: question.id,
+            what: "where its bundle is, by an absolute path",
+        });
+    }
+    let container = complete(pid, &proc, state, init, question.engine)?;
+    match container.is_still_running() {
+        true => Ok(container),
+        false => Err(Error::Restarted { id: question.id }),
+    }
+}
+
+/// Holds on to a process that the caller answers for.
+pub(super) fn given(pid: Pid, state: State) -> Result<Container, Error> {
+    let init = hold(pid)?;
+    let proc = Proc::open().map_err(look(pid))?;
+    let container = complete(pid, &proc, state, init, format!("process {pid}"))?;
+    match container.is_still_running() {
+        true => Ok(container),
+        false => Err(Error::Hold {
+            pid,
+            source: Errno::ESRCH,
+        }),
+    }
+}
+
+fn hold(pid: Pid) -> Result<PidFd, Error> {
+    match pid == getpid() {
+        true => Err(Error::Itself { pid }),
+        false => PidFd::open(pid).map_err(|source| Error::Hold { pid, source }),
+    }
+}
+
+fn complete(
+    pid: Pid,
+    proc: &Proc,
+    mut state: State,
+    init: PidFd,
+    engine: String,
+) -> Result<Container, Error> {
+    let config = Config::load(&state.bundle)?;
+    // youki takes any process of the number that it noted for the container's.
+    let numbers = proc.numbers(&init).map_err(look(pid))?;
+    if makes_pid_namespace(&config) && !matches!(numbers[..], [_, .., 1]) {
+        return Err(Error::Stranger { pid });
+    }
+    // podman shows its own view of both.
+    if state.annotations.is_empty() {
+        state.annotations = config.annotations.clone();
+    }
+    state.oci_version = state.oci_version.or_else(|| config.oci_version.clone());
+    Ok(Container {
+        state,
+        config,
+        init,
+        engine,
+    })
+}
+
+fn makes_pid_namespace(config: &Config) -> bool {
+    let mut namespaces = config.namespaces.iter();
+    namespaces.any(|namespace| namespace.kind == "pid" && namespace.path.is_none())
+}
+
+/// Whether a process was there before a moment. proc(5) rounds the start down
+/// to a tick, so one that started in the moment's own tick may be younger.
+fn is_older(start_ticks: u64, nanoseconds: u64) -> bool {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+    let per_second = per_second.and_then(|ticks| u128::try_from(ticks).ok());
+    let ticks = |hz: u128| u128::from(nanoseconds) * hz / 1_000_000_000;
+    per_second.is_some_and(|hz| u128::from(start_ticks) < ticks(hz))
+}
+
+fn look(pid: Pid) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Look { pid, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_the_same_tick_counts_as_younger() {
+        let tick =
+            1_000_000_000 / u64::try_from(sysconf(SysconfVar::CLK_TCK).unwrap().unwrap()).unwrap();
+        assert!(is_older(6, 7 * tick));
+        assert!(!is_older(7, 7 * tick));
+        assert!(!is_older(7, 8 * tick - 1));
+        assert!(is_older(7, 8 * tick));
+        assert!(!is_older(0, 0));
+        assert!(!is_older(u64::MAX, u64::MAX));
+    }
+}
