@@ -86,6 +86,16 @@ pub enum Command {
     /// passed, 1 if one failed, 2 if a file could not be used.
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
+    /// Say which calls get another verdict from B than from A
+    ///
+    /// Two profiles, or ready programs, are held against each other on every
+    /// class of calls that either can tell apart. ALLOW and LOG make a call;
+    /// TRACE and NOTIFY leave it to another; what is stricter denies it.
+    ///
+    /// The status is 0 if all verdicts are the same, 1 if not; 2 if that
+    /// could not be told, or one of the two is unreadable or refused.
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
     /// Say what this kernel, this libseccomp and this process can do
     ///
     /// The status is 0 if filters can be loaded here, 1 if not.
@@ -148,6 +158,13 @@ Examples:
 A file of cases:
   {\"profile\": \"seccomp.json\", \"cases\": [
     {\"arch\": \"x86_64\", \"syscall\": \"mkdir\", \"args\": [null, 448], \"expect\": \"ERRNO(77)\"}]}";
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp diff old.json new.json
+  oci-seccomp diff --subset baseline.json /run/bundle
+  jq .linux.seccomp config.json | oci-seccomp diff seccomp.json -
+  oci-seccomp diff seccomp.json filter.bpf --format json";
 
 const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -349,6 +366,30 @@ pub struct TestArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A bundle, a config.json, a profile or a ready program (struct
+    /// sock_filter); - is standard input
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// Another
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// Status 0 if B allows nothing that A does not, whatever else differs
+    #[arg(long)]
+    pub subset: bool,
+    /// Name all calls, also those that neither allows
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// How the profiles are read.
     #[command(flatten)]
     pub translate: TranslateArgs,
 }

@@ -471,8 +471,14 @@ impl Policy {
                 reason: Reason::Rule(clause.rule),
             };
         }
+        self.unmatched(rules, call.nr)
+    }
+
+    /// What a call gets that is of an architecture with these rules and that
+    /// none of them matches.
+    pub(crate) fn unmatched(&self, rules: &ArchRules, nr: u32) -> Verdict {
         match rules.newest {
-            Some(newest) if call.nr > newest => Verdict {
+            Some(newest) if nr > newest => Verdict {
                 action: Action::Errno(ENOSYS),
                 reason: Reason::Newer,
             },

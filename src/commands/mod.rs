@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod compile;
+mod diff;
 mod dry_run;
 mod features;
 mod folder;
@@ -14,12 +15,13 @@ mod stage;
 mod test;
 mod wrap;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use log::LevelFilter;
 
 use oci_seccomp::report::Report;
+use oci_seccomp::report::style::Style;
 
 use crate::cli::{Command, Format};
 use crate::logging;
@@ -73,6 +75,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             test::run(&args)
         }
+        Command::Diff(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            diff::run(&args)
+        }
         Command::Features(args) => logging::start(LevelFilter::Warn, None, false)
             .and_then(|()| features::run(&args))
             .map_err(Failure::with_status(2)),
@@ -89,6 +95,16 @@ fn print(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether what is printed is coloured.
+fn style() -> Style {
+    let variable = |name| std::env::var_os(name);
+    Style::choose(
+        io::stdout().is_terminal(),
+        variable("NO_COLOR").as_deref(),
+        variable("TERM").as_deref(),
+    )
 }
 
 /// Prints a report in the form asked for.

@@ -165,6 +165,23 @@ pub fn survey(reference: Reference<'_>, program: &Program, arches: &[Arch]) -> S
     Survey { pairs, proof }
 }
 
+/// The architectures for some of whose calls a program has another answer
+/// than for those of no architecture at all: those it was made for.
+#[must_use]
+pub fn served(program: &Program) -> Vec<Arch> {
+    let call = |audit, nr| Call {
+        audit,
+        nr,
+        args: [0; 6],
+    };
+    let serves = |arch: &Arch| {
+        let base = syscalls::base(*arch);
+        (base..base + 600)
+            .any(|nr| program.run(&call(arch.audit(), nr)).0 != program.run(&call(0, nr)).0)
+    };
+    Arch::ALL.iter().copied().filter(serves).collect()
+}
+
 /// Architecture, its token, and number.
 pub type Place = (Option<Arch>, u32, u32);
 
