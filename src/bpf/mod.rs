@@ -291,6 +291,16 @@ pub(crate) enum Residue {
     At(usize),
 }
 
+impl Residue {
+    /// From where to run on: what has returned is run again.
+    pub(crate) const fn start(self) -> usize {
+        match self {
+            Self::Returned(_) => 0,
+            Self::At(pc) => pc,
+        }
+    }
+}
+
 impl Program {
     /// Whether all state of the program is in its accumulator and its place:
     /// no X, no scratch memory, no arithmetic but masks. So are libseccomp's

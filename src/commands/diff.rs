@@ -46,7 +46,7 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 fn side<'a>(source: &'a str, what: &'a Either) -> Side<'a> {
     let kind = match what {
         Either::Profile(filter) => Kind::Profile(filter),
-        Either::Program(program) => Kind::Program(program),
+        Either::Program(program) => Kind::Programs(std::slice::from_ref(program)),
     };
     Side { source, kind }
 }

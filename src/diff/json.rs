@@ -31,7 +31,7 @@ struct Whole<'a> {
 struct Side<'a> {
     source: &'a str,
     kind: &'static str,
-    fingerprint: &'a str,
+    fingerprints: &'a [String],
     architectures: Vec<&'static str>,
     flags: Option<Vec<&'static str>>,
 }
@@ -96,7 +96,7 @@ impl<'a> Side<'a> {
                 true => "profile",
                 false => "program",
             },
-            fingerprint: &side.fingerprint,
+            fingerprints: &side.fingerprints,
             architectures: side.arches.iter().map(|a| a.name()).collect(),
             flags: side.flags.map(named),
         }

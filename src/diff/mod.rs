@@ -16,7 +16,7 @@ mod json;
 mod region;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bpf::Program;
 use crate::filter::Filter;
@@ -39,36 +39,41 @@ pub struct Side<'a> {
 pub enum Kind<'a> {
     /// A profile with its program.
     Profile(&'a Filter),
-    /// A program alone.
-    Program(&'a Program),
+    /// Programs alone, loaded together, the oldest first. None of them allow
+    /// everything.
+    Programs(&'a [Program]),
 }
 
 impl<'a> Side<'a> {
-    const fn program(self) -> &'a Program {
+    const fn programs(self) -> &'a [Program] {
         match self.kind {
-            Kind::Profile(filter) => &filter.program,
-            Kind::Program(program) => program,
+            Kind::Profile(filter) => std::slice::from_ref(&filter.program),
+            Kind::Programs(programs) => programs,
         }
     }
 
     const fn policy(self) -> Option<&'a Policy> {
         match self.kind {
             Kind::Profile(filter) => Some(&filter.translation.policy),
-            Kind::Program(_) => None,
+            Kind::Programs(_) => None,
         }
     }
 
     fn reference(self) -> Reference<'a> {
         match self.policy() {
             Some(policy) => Reference::Policy(policy),
-            None => Reference::Program(self.program()),
+            None => Reference::Programs(self.programs()),
         }
     }
 
     fn arches(self) -> Vec<Arch> {
         match self.policy() {
             Some(policy) => policy.arches.iter().map(|r| r.arch).collect(),
-            None => prove::served(self.program()),
+            None => {
+                let served = |p| prove::served(p).into_iter();
+                let all: BTreeSet<Arch> = self.programs().iter().flat_map(served).collect();
+                all.into_iter().collect()
+            }
         }
     }
 
@@ -76,7 +81,7 @@ impl<'a> Side<'a> {
     const fn is_certain(self) -> bool {
         match self.kind {
             Kind::Profile(filter) => filter.proof.complete,
-            Kind::Program(_) => true,
+            Kind::Programs(_) => true,
         }
     }
 }
@@ -88,8 +93,8 @@ pub struct Described {
     pub source: String,
     /// Whether it is a profile, and no ready program.
     pub is_profile: bool,
-    /// Of its program.
-    pub fingerprint: String,
+    /// Of its programs.
+    pub fingerprints: Vec<String>,
     /// Those it lists, or tells apart.
     pub arches: Vec<Arch>,
     /// How it is loaded; not known of a ready program.
@@ -101,7 +106,7 @@ impl Described {
         Self {
             source: side.source.to_owned(),
             is_profile: side.policy().is_some(),
-            fingerprint: side.program().fingerprint(),
+            fingerprints: side.programs().iter().map(Program::fingerprint).collect(),
             arches: side.arches(),
             flags: side.policy().map(|p| p.flags),
         }
@@ -220,7 +225,7 @@ impl Diff {
         arches.extend(second.arches());
         arches.sort_unstable_by_key(|&a| (a != Arch::native(), a));
         arches.dedup();
-        let survey = prove::survey(first.reference(), second.program(), &arches);
+        let survey = prove::survey(first.reference(), second.programs(), &arches);
         Self {
             changes: changes(first, second, &survey.pairs),
             first: Described::new(first),
@@ -283,8 +288,8 @@ fn changes(first: Side<'_>, second: Side<'_>, pairs: &BTreeMap<Place, Vec<Pair>>
             (false, true) => Some(Listed::Second),
             _ => None,
         });
-        for pair in pairs.iter().filter(|p| p.reference != p.program) {
-            let (from, to) = (pair.reference, pair.program);
+        for pair in pairs.iter().filter(|p| p.reference != p.programs) {
+            let (from, to) = (pair.reference, pair.programs);
             let when = match (pairs.len(), arch) {
                 (1, _) => When::Always,
                 (_, Some(arch)) => when(first, second, arch, name.as_deref(), pair),
@@ -328,7 +333,7 @@ fn when(first: Side<'_>, second: Side<'_>, arch: Arch, name: Option<&str>, pair:
         Region::new(policy, &pair.call, action)
     };
     let both = region(first, pair.reference)
-        .zip(region(second, pair.program))
+        .zip(region(second, pair.programs))
         .map(|(a, b)| a.and(b));
     match both {
         Some(region) => When::Cases(region.describe(arch, name)),

@@ -15,7 +15,7 @@ fn profile<'a>(source: &'a str, filter: &'a Filter) -> Side<'a> {
 }
 
 fn program<'a>(source: &'a str, filter: &'a Filter) -> Side<'a> {
-    let kind = Kind::Program(&filter.program);
+    let kind = Kind::Programs(std::slice::from_ref(&filter.program));
     Side { source, kind }
 }
 
@@ -69,8 +69,8 @@ fn new() -> Filter {
 
 /// Without what is libseccomp's to choose.
 fn settled(text: &str, diff: &Diff) -> String {
-    text.replace(&diff.first.fingerprint, "FIRST")
-        .replace(&diff.second.fingerprint, "SECOND")
+    text.replace(&diff.first.fingerprints[0], "FIRST")
+        .replace(&diff.second.fingerprints[0], "SECOND")
         .replace(&diff.points.to_string(), "POINTS")
 }
 
@@ -157,7 +157,9 @@ fn tells_programs_the_same() {
   "first": {
     "source": "a.json",
     "kind": "profile",
-    "fingerprint": "FIRST",
+    "fingerprints": [
+      "FIRST"
+    ],
     "architectures": [
       "x86_64"
     ],
@@ -168,7 +170,9 @@ fn tells_programs_the_same() {
   "second": {
     "source": "b.json",
     "kind": "profile",
-    "fingerprint": "SECOND",
+    "fingerprints": [
+      "SECOND"
+    ],
     "architectures": [
       "x86_64"
     ],

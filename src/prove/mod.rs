@@ -100,37 +100,31 @@ pub fn compare(
 ) -> Proof {
     let arches: Vec<Arch> = policy.arches.iter().map(|r| r.arch).collect();
     let watch = Differences { policy, differ };
-    Trial::new(Reference::Policy(policy), program, &arches, watch).run(only)
+    let programs = std::slice::from_ref(program);
+    Trial::new(Reference::Policy(policy), programs, &arches, watch).run(only)
 }
 
-/// What a program is held against.
+/// What programs are held against.
 #[derive(Clone, Copy, Debug)]
 pub enum Reference<'a> {
     /// A policy.
     Policy(&'a Policy),
-    /// Another program.
-    Program(&'a Program),
+    /// Other programs, loaded together, the oldest first.
+    Programs(&'a [Program]),
 }
 
 impl<'a> Reference<'a> {
-    fn program(self) -> Option<&'a Program> {
+    const fn programs(self) -> &'a [Program] {
         match self {
-            Self::Policy(_) => None,
-            Self::Program(program) => Some(program),
+            Self::Policy(_) => &[],
+            Self::Programs(programs) => programs,
         }
     }
 
     fn rules_for(self, audit: u32, nr: u32) -> Option<&'a ArchRules> {
         match self {
             Self::Policy(policy) => policy.rules_for(audit, nr),
-            Self::Program(_) => None,
-        }
-    }
-
-    fn answer(self, call: &Call) -> u32 {
-        match self {
-            Self::Policy(policy) => policy.verdict(call).action.to_ret(),
-            Self::Program(program) => program.run(call).0,
+            Self::Programs(_) => None,
         }
     }
 }
@@ -142,8 +136,8 @@ pub struct Pair {
     pub call: Call,
     /// What the reference says.
     pub reference: Action,
-    /// What the program says.
-    pub program: Action,
+    /// What the programs say.
+    pub programs: Action,
 }
 
 /// Both answers to every number that was tried.
@@ -157,11 +151,26 @@ pub struct Survey {
 }
 
 /// Tries every class of calls, those of `arches` by number, and lists all
-/// pairs of answers, equal ones too.
+/// pairs of answers, equal ones too. The programs are loaded together, the
+/// oldest first; none of them allow everything.
 #[must_use]
-pub fn survey(reference: Reference<'_>, program: &Program, arches: &[Arch]) -> Survey {
+pub fn survey(reference: Reference<'_>, programs: &[Program], arches: &[Arch]) -> Survey {
     let mut pairs = BTreeMap::new();
-    let proof = Trial::new(reference, program, arches, &mut pairs).run(None);
+    let proof = Trial::new(reference, programs, arches, &mut pairs).run(None);
+    Survey { pairs, proof }
+}
+
+/// As [`survey`], for one call; arguments that are not given are varied.
+#[must_use]
+pub fn survey_call(
+    reference: Reference<'_>,
+    programs: &[Program],
+    (arch, nr): (Arch, u32),
+    given: [Option<u64>; 6],
+) -> Survey {
+    let mut pairs = BTreeMap::new();
+    let trial = Trial::new(reference, programs, &[], &mut pairs);
+    let proof = trial.run_one(arch, nr, given);
     Survey { pairs, proof }
 }
 
@@ -219,15 +228,15 @@ impl Watch for &mut BTreeMap<Place, Vec<Pair>> {
         arch: Option<Arch>,
         call: &Call,
         reference: u32,
-        program: u32,
+        programs: u32,
     ) -> ControlFlow<()> {
         let pair = Pair {
             call: *call,
             reference: Action::from_ret(reference),
-            program: Action::from_ret(program),
+            programs: Action::from_ret(programs),
         };
         let pairs = self.entry((arch, call.audit, call.nr)).or_default();
-        let known = |p: &Pair| (p.reference, p.program) == (pair.reference, pair.program);
+        let known = |p: &Pair| (p.reference, p.programs) == (pair.reference, pair.programs);
         if !pairs.iter().any(known) {
             pairs.push(pair);
         }

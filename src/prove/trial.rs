@@ -4,7 +4,7 @@
 use super::classes::{Words, edges_of, has_classes, walk};
 use super::{Place, Proof, Reference};
 use crate::bpf::{Program, Residue, offset, op};
-use crate::policy::{Arch, ArchRules, Call, Clause};
+use crate::policy::{Action, Arch, ArchRules, Call, Clause};
 use crate::syscalls;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -36,7 +36,10 @@ pub(super) trait Watch {
 
 pub(super) struct Trial<'a, W> {
     reference: Reference<'a>,
-    program: &'a Program,
+    /// Loaded together, the oldest first.
+    programs: &'a [Program],
+    /// Values of arguments that are not to be varied.
+    given: [Option<u64>; 6],
     /// Those whose calls are told apart by number.
     arches: &'a [Arch],
     plain: bool,
@@ -46,17 +49,15 @@ pub(super) struct Trial<'a, W> {
     /// with which call: calls that share both need it once.
     tried: HashMap<Class<'a>, Place>,
     /// Whether code from an instruction on looks at the architecture or the
-    /// number once more: of the program, and of the reference.
-    looks_back: [HashMap<usize, bool>; 2],
+    /// number once more; programs by their place in [`Trial::all_programs`].
+    looks_back: HashMap<(usize, usize), bool>,
 }
 
 /// What two calls have to share to stand for each other.
 #[derive(PartialEq, Eq, Hash)]
 struct Class<'a> {
-    /// Where the program first looks at an argument.
-    program: Residue,
-    /// Where the reference does, if it is a program.
-    reference: Option<Residue>,
+    /// Where each program first looks at an argument.
+    stands: Vec<Residue>,
     clauses: &'a [Clause],
     /// Width of arguments; `None` for an architecture that is not listed.
     bits: Option<u32>,
@@ -69,24 +70,37 @@ struct Class<'a> {
 impl<'a, W: Watch> Trial<'a, W> {
     pub(super) fn new(
         reference: Reference<'a>,
-        program: &'a Program,
+        programs: &'a [Program],
         arches: &'a [Arch],
         watch: W,
     ) -> Self {
-        let other = reference.program();
+        let mut all = programs.iter().chain(reference.programs());
         Self {
             reference,
-            program,
+            programs,
+            given: [None; 6],
             arches,
-            plain: program.is_plain() && other.is_none_or(Program::is_plain),
+            plain: all.clone().all(Program::is_plain),
             watch,
             proof: Proof {
                 points: 0,
-                complete: has_classes(program) && other.is_none_or(has_classes),
+                complete: all.all(has_classes),
             },
             tried: HashMap::new(),
-            looks_back: [HashMap::new(), HashMap::new()],
+            looks_back: HashMap::new(),
         }
+    }
+
+    /// All that are run: the programs, then those of the reference.
+    fn all_programs(&self) -> impl Iterator<Item = &'a Program> + use<'a, W> {
+        self.programs.iter().chain(self.reference.programs())
+    }
+
+    /// Tries one number of one architecture, with these arguments where given.
+    pub(super) fn run_one(mut self, arch: Arch, nr: u32, given: [Option<u64>; 6]) -> Proof {
+        self.given = given;
+        let _ = self.class(Some(arch), arch.audit(), nr);
+        self.proof
     }
 
     pub(super) fn run(mut self, only: Option<&BTreeSet<(Arch, u32)>>) -> Proof {
@@ -119,10 +133,7 @@ impl<'a, W: Watch> Trial<'a, W> {
             for nr in [0, u32::MAX] {
                 self.class(None, audit, nr)?;
             }
-            let mut programs = [Some(self.program), self.reference.program()]
-                .into_iter()
-                .flatten();
-            if self.plain && programs.all(|p| p.ignores_number(audit)) {
+            if self.plain && self.all_programs().all(|p| p.ignores_number(audit)) {
                 continue;
             }
             for nr in edges_of(constants.iter().copied()) {
@@ -134,11 +145,7 @@ impl<'a, W: Watch> Trial<'a, W> {
 
     /// What the programs compare with.
     fn constants(&self) -> BTreeSet<u32> {
-        let other = self.reference.program();
-        let insns = [Some(self.program), other]
-            .into_iter()
-            .flatten()
-            .flat_map(Program::instructions);
+        let insns = self.all_programs().flat_map(Program::instructions);
         insns.filter(|i| i.is_branch()).map(|i| i.k).collect()
     }
 
@@ -157,27 +164,24 @@ impl<'a, W: Watch> Trial<'a, W> {
         let rules = self.reference.rules_for(audit, nr);
         let clauses = rules.and_then(|r| r.calls.get(&nr));
         let clauses = clauses.map_or(&[][..], Vec::as_slice);
-        let stands = |program: &Program| match self.plain {
-            true => program.residue(&call),
-            false => Residue::At(0),
-        };
-        let (program, reference) = (stands(self.program), self.reference.program().map(stands));
-        let has_returned = |r: &Residue| matches!(r, Residue::Returned(_));
-        let decided = has_returned(&program) && reference.as_ref().is_none_or(has_returned);
+        let stands: Vec<Residue> = self
+            .all_programs()
+            .map(|program| match self.plain {
+                true => program.residue(&call),
+                false => Residue::At(0),
+            })
+            .collect();
+        let starts: Vec<usize> = stands.iter().map(|r| r.start()).collect();
+        let decided = stands.iter().all(|r| matches!(r, Residue::Returned(_)));
         if decided && clauses.iter().all(|c| c.conditions.is_empty()) {
-            return self.point(arch, call, 0);
+            return self.point(arch, call, &starts);
         }
-        let start = match program {
-            Residue::At(pc) => pc,
-            Residue::Returned(_) => 0,
-        };
         if self.plain {
-            let looks_back = self.looks_back(program, reference);
+            let looks_back = self.looks_back(&stands);
             // The first of the calls that share code and clauses stands for
             // all.
             let class = Class {
-                program,
-                reference,
+                stands: stands.clone(),
                 clauses,
                 bits: arch.map(Arch::arg_bits),
                 newer: rules.is_some_and(|r| r.newest.is_some_and(|n| nr > n)),
@@ -186,29 +190,27 @@ impl<'a, W: Watch> Trial<'a, W> {
             match self.tried.entry(class) {
                 Entry::Occupied(tried) => {
                     self.watch.as_with(arch, &call, *tried.get());
-                    return self.point(arch, call, start);
+                    return self.point(arch, call, &starts);
                 }
                 Entry::Vacant(untried) => untried.insert((arch, audit, nr)),
             };
         }
         let mut words = Words::default();
         words.of_clauses(clauses, arch.map_or(64, Arch::arg_bits));
-        if let Residue::At(pc) = program {
-            words.of_program(self.program, pc, self.plain);
+        for (program, residue) in self.all_programs().zip(&stands) {
+            if let Residue::At(pc) = residue {
+                words.of_program(program, *pc, self.plain);
+            }
         }
-        if let (Some(other), Some(Residue::At(pc))) = (self.reference.program(), reference) {
-            words.of_program(other, pc, self.plain);
-        }
-        self.product(arch, call, &words, start)
+        self.product(arch, call, &words, &starts)
     }
 
-    fn looks_back(&mut self, program: Residue, reference: Option<Residue>) -> bool {
-        let other = self.reference.program().zip(reference);
-        let stands = [Some((self.program, program)), other];
+    fn looks_back(&mut self, stands: &[Residue]) -> bool {
         let mut found = false;
-        for (known, stands) in self.looks_back.iter_mut().zip(stands) {
-            if let Some((program, Residue::At(pc))) = stands {
-                found |= *known.entry(pc).or_insert_with(|| looks_back(program, pc));
+        for (index, (program, residue)) in self.all_programs().zip(stands).enumerate() {
+            if let Residue::At(pc) = *residue {
+                let known = self.looks_back.entry((index, pc));
+                found |= *known.or_insert_with(|| looks_back(program, pc));
             }
         }
         found
@@ -220,9 +222,10 @@ impl<'a, W: Watch> Trial<'a, W> {
         arch: Option<Arch>,
         mut call: Call,
         words: &Words,
-        start: usize,
+        starts: &[usize],
     ) -> ControlFlow<()> {
-        let values: Vec<Vec<u64>> = (0..6).map(|arg| words.values(arg)).collect();
+        let values = |arg: usize| self.given[arg].map_or_else(|| words.values(arg), |v| vec![v]);
+        let values: Vec<Vec<u64>> = (0..6).map(values).collect();
         let left = TRIAL_LIMIT.saturating_sub(self.proof.points);
         let limit = left.clamp(PRODUCT_LEAST, PRODUCT_LIMIT);
         let size = values
@@ -230,14 +233,14 @@ impl<'a, W: Watch> Trial<'a, W> {
             .try_fold(1usize, |n, v| n.checked_mul(v.len()));
         if size.is_none_or(|n| n > limit) {
             self.proof.complete = false;
-            return self.sampled(arch, call, &values, start, limit);
+            return self.sampled(arch, call, &values, starts, limit);
         }
         let mut at = [0usize; 6];
         loop {
             for arg in 0..6 {
                 call.args[arg] = values[arg][at[arg]];
             }
-            self.point(arch, call, start)?;
+            self.point(arch, call, starts)?;
             // Count up, the first argument fastest.
             let Some(arg) = (0..6).find(|&arg| at[arg] + 1 < values[arg].len()) else {
                 return ControlFlow::Continue(());
@@ -254,7 +257,7 @@ impl<'a, W: Watch> Trial<'a, W> {
         arch: Option<Arch>,
         mut call: Call,
         values: &[Vec<u64>],
-        start: usize,
+        starts: &[usize],
         tries: usize,
     ) -> ControlFlow<()> {
         let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(call.nr);
@@ -267,18 +270,33 @@ impl<'a, W: Watch> Trial<'a, W> {
                 let pick = (state >> 32) as usize % values.len();
                 *arg = values[pick];
             }
-            self.point(arch, call, start)?;
+            self.point(arch, call, starts)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// One call; `start` is where the program stands with this number.
-    fn point(&mut self, arch: Option<Arch>, call: Call, start: usize) -> ControlFlow<()> {
+    /// One call; `starts` is where the programs stand with this number.
+    fn point(&mut self, arch: Option<Arch>, call: Call, starts: &[usize]) -> ControlFlow<()> {
         self.proof.points += 1;
-        let reference = self.reference.answer(&call);
-        let (program, _) = self.program.run_from(start, &call);
-        self.watch.answers(arch, &call, reference, program)
+        let (starts, others) = starts.split_at(self.programs.len());
+        let programs = strictest(self.programs, starts, &call);
+        let reference = match self.reference {
+            Reference::Policy(policy) => policy.verdict(&call).action.to_ret(),
+            Reference::Programs(programs) => strictest(programs, others, &call),
+        };
+        self.watch.answers(arch, &call, reference, programs)
     }
+}
+
+/// What the kernel makes of several filters, the oldest first: the strictest
+/// answer, of equally strict ones the newest filter's. ALLOW where there is
+/// none.
+fn strictest(programs: &[Program], starts: &[usize], call: &Call) -> u32 {
+    let run = |(program, start): (&Program, &usize)| program.run_from(*start, call).0;
+    let answers = programs.iter().zip(starts).map(run).rev();
+    answers
+        .min_by_key(|ret| Action::from_ret(*ret).permissiveness())
+        .unwrap_or(Action::Allow.to_ret())
 }
 
 /// Whether code from an instruction on looks at the architecture or the number.
