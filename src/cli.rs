@@ -96,6 +96,18 @@ pub enum Command {
     /// could not be told, or one of the two is unreadable or refused.
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Show the filters that are really on a process or a container
+    ///
+    /// The kernel hands them out: to a process with CAP_SYS_ADMIN outside of
+    /// user namespaces and without a filter of its own. Each thread is stopped
+    /// for the instant that takes, and goes on whatever happens to us. Without
+    /// the privilege it says how many there are.
+    ///
+    /// With --against, the status is 0 if they are at least as strict as the
+    /// profile for every call, 1 if not; 2 if that cannot be told, or there is
+    /// no such process.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(InspectArgs),
     /// Say what this kernel, this libseccomp and this process can do
     ///
     /// The status is 0 if filters can be loaded here, 1 if not.
@@ -165,6 +177,13 @@ Examples:
   oci-seccomp diff --subset baseline.json /run/bundle
   jq .linux.seccomp config.json | oci-seccomp diff seccomp.json -
   oci-seccomp diff seccomp.json filter.bpf --format json";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp inspect 4242
+  oci-seccomp inspect web --against /run/bundle
+  oci-seccomp inspect --runtime podman web --call clone CLONE_NEWUSER
+  oci-seccomp inspect 4242 --verbose | less";
 
 const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -390,6 +409,41 @@ pub struct DiffArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// How the profiles are read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The number of a process, or a container
+    #[arg(value_name = "PID|CONTAINER")]
+    pub target: String,
+    /// Who knows the container: podman, or an OCI runtime by name or path;
+    /// without it, whoever does
+    #[arg(long, value_name = "NAME")]
+    pub runtime: Option<PathBuf>,
+    /// The --root of the runtime
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Hold the filters together against a bundle, a config.json, a profile
+    /// or a ready program
+    #[arg(long, value_name = "SOURCE")]
+    pub against: Option<PathBuf>,
+    /// Say what this call would get; arguments are numbers or names such as
+    /// O_RDWR|O_CREAT, and may be any if not given
+    #[arg(long, value_names = ["NAME", "ARG"], num_args = 1..=7, allow_negative_numbers = true)]
+    pub call: Vec<String>,
+    /// The architecture of that call; without it, this machine's
+    #[arg(long, requires = "call")]
+    pub arch: Option<String>,
+    /// List the programs, and all that differs
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,
 }

@@ -43,7 +43,8 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     }))
 }
 
-fn side<'a>(source: &'a str, what: &'a Either) -> Side<'a> {
+/// What the library compares.
+pub fn side<'a>(source: &'a str, what: &'a Either) -> Side<'a> {
     let kind = match what {
         Either::Profile(filter) => Kind::Profile(filter),
         Either::Program(program) => Kind::Programs(std::slice::from_ref(program)),

@@ -8,6 +8,7 @@ mod features;
 mod folder;
 mod hook;
 mod init;
+mod inspect;
 mod precreate;
 mod resolve;
 mod source;
@@ -78,6 +79,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Diff(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             diff::run(&args)
+        }
+        Command::Inspect(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            inspect::run(&args)
         }
         Command::Features(args) => logging::start(LevelFilter::Warn, None, false)
             .and_then(|()| features::run(&args))

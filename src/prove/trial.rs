@@ -160,7 +160,11 @@ impl<'a, W: Watch> Trial<'a, W> {
 
     /// All classes of calls with one token and number.
     fn class(&mut self, arch: Option<Arch>, audit: u32, nr: u32) -> ControlFlow<()> {
-        let call = call(audit, nr);
+        let call = Call {
+            audit,
+            nr,
+            args: self.given.map(Option::unwrap_or_default),
+        };
         let rules = self.reference.rules_for(audit, nr);
         let clauses = rules.and_then(|r| r.calls.get(&nr));
         let clauses = clauses.map_or(&[][..], Vec::as_slice);
@@ -306,15 +310,6 @@ fn looks_back(program: &Program, pc: usize) -> bool {
         found |= i.code == op::LD_ABS && i.k < offset::ARGS;
     });
     found
-}
-
-/// A call whose arguments are all 0.
-const fn call(audit: u32, nr: u32) -> Call {
-    Call {
-        audit,
-        nr,
-        args: [0; 6],
-    }
 }
 
 /// Every number that the policy or a program can tell from its neighbours,

@@ -14,6 +14,12 @@
 //! that waits to be started has one if a hook of ours has armed it.
 #![forbid(unsafe_code)]
 
+mod report;
+mod text;
+
+pub use report::{Answer, Asked, Container, Declared, Report, Strictness};
+
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,9 +31,10 @@ use nix::unistd::{Pid, getpid};
 use serde::{Deserialize, Serialize};
 
 use crate::arm::regs;
+use crate::bpf::Invalid;
 use crate::features;
 use crate::sys::process::{Helper, PidFd, isolate, pipe};
-use crate::sys::procfs::Proc;
+use crate::sys::procfs::{Proc, Seccomp};
 use crate::sys::ptrace::{Stop, Tracee};
 
 /// One loaded filter.
@@ -98,6 +105,9 @@ pub enum Unreadable {
     /// No child to read them.
     #[error("failed to start the process that reads them")]
     Start(#[source] Errno),
+    /// The kernel gave what it would not take.
+    #[error("the kernel has handed out a program that it would not take")]
+    Program(#[from] Invalid),
     /// The child has ended without an answer.
     #[error("the process that reads them ended without an answer")]
     NoAnswer,
@@ -123,6 +133,34 @@ pub fn threads_of(process: &PidFd, limit: Duration) -> Result<Vec<Threads>, Unre
     read(process, limit, Which::All)
 }
 
+/// A process by its number.
+///
+/// # Errors
+/// ESRCH without such a process; EINVAL or ENOENT where the number is that of
+/// a thread.
+pub fn open(pid: Pid) -> nix::Result<PidFd> {
+    PidFd::open(pid)
+}
+
+/// What can be said of a process: of all its threads where its filters can be
+/// read, else what /proc says.
+///
+/// # Errors
+/// [`Unreadable`] where not even that can be read, or a program is none.
+pub fn report(process: &PidFd, limit: Duration) -> Result<Report, Unreadable> {
+    let proc = Proc::open().map_err(Unreadable::Proc)?;
+    let number = proc.pid(process).map_err(|_| Unreadable::Gone)?;
+    let Seccomp { mode, filters } = proc.seccomp(process).map_err(Unreadable::Proc)?;
+    let threads = threads_of(process, limit);
+    let unreadable = threads.as_ref().err().map(|error| match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    });
+    let mut report = Report::counted(number.as_raw(), mode, filters, unreadable);
+    report.add(&threads.unwrap_or_default())?;
+    Ok(report)
+}
+
 /// Why this process may not read filters, if it may not.
 #[must_use]
 pub fn missing_privilege() -> Option<&'static str> {
@@ -146,7 +184,7 @@ enum Which {
 
 /// What the child answers.
 #[derive(Serialize, Deserialize)]
-enum Answer {
+enum Reply {
     Threads(Vec<Threads>),
     Gone,
     /// The errno of the operation.
@@ -175,10 +213,10 @@ fn read(process: &PidFd, limit: Duration, which: Which) -> Result<Vec<Threads>, 
     // Where it has not ended by now, it is killed.
     drop(child);
     match answer.ok_or(Unreadable::Time(limit))? {
-        Some(Answer::Threads(threads)) => Ok(threads),
-        Some(Answer::Gone) => Err(Unreadable::Gone),
-        Some(Answer::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
-        Some(Answer::Trace(errno)) => Err(match proc.tracer(process) {
+        Some(Reply::Threads(threads)) => Ok(threads),
+        Some(Reply::Gone) => Err(Unreadable::Gone),
+        Some(Reply::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
+        Some(Reply::Trace(errno)) => Err(match proc.tracer(process) {
             Some(by) => Unreadable::Traced { by },
             None => refusal(Errno::from_raw(errno)),
         }),
@@ -197,7 +235,7 @@ fn refusal(source: Errno) -> Unreadable {
 
 /// Reads to the end of what the child says; `None` where that does not come
 /// in time.
-fn answer(reader: OwnedFd, deadline: Instant) -> Option<Option<Answer>> {
+fn answer(reader: OwnedFd, deadline: Instant) -> Option<Option<Reply>> {
     let mut text = Vec::new();
     let mut reader = File::from(reader);
     loop {
@@ -240,12 +278,12 @@ fn child(process: &PidFd, pid: Pid, proc: &Proc, which: Which, to: &OwnedFd) {
             }
         });
     let answer = match answer {
-        Ok(threads) => Answer::Threads(threads),
+        Ok(threads) => Reply::Threads(threads),
         Err(Failure::Gone | Failure::Trace(Errno::ESRCH) | Failure::Read(Errno::ESRCH)) => {
-            Answer::Gone
+            Reply::Gone
         }
-        Err(Failure::Trace(errno)) => Answer::Trace(errno as i32),
-        Err(Failure::Read(errno)) => Answer::Read(errno as i32),
+        Err(Failure::Trace(errno)) => Reply::Trace(errno as i32),
+        Err(Failure::Read(errno)) => Reply::Read(errno as i32),
     };
     // Who does not listen any more has an answer of its own.
     if let Ok(text) = serde_json::to_vec(&answer)
@@ -353,5 +391,4 @@ fn add(groups: &mut Vec<Threads>, thread: Pid, stack: Stack) {
 }
 
 #[cfg(test)]
-#[path = "inspect_tests.rs"]
 mod tests;
