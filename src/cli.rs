@@ -108,6 +108,18 @@ pub enum Command {
     /// no such process.
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
+    /// Explain what the kernel's log says of filtered calls
+    ///
+    /// Reads the audit records of seccomp (type 1326) as dmesg, journalctl -k,
+    /// ausearch --raw and auditd's file have them, with any lines in between.
+    /// With a profile it tells for each call which rule decides, and the
+    /// smallest change that allows it, which was tried: no other call changes.
+    /// A record does not have the arguments, nor does it name the container.
+    ///
+    /// The status is 0, or 1 if the profile is refused, 2 if a file cannot be
+    /// read.
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(AuditArgs),
     /// Say what this kernel, this libseccomp and this process can do
     ///
     /// The status is 0 if filters can be loaded here, 1 if not.
@@ -184,6 +196,12 @@ Examples:
   oci-seccomp inspect web --against /run/bundle
   oci-seccomp inspect --runtime podman web --call clone CLONE_NEWUSER
   oci-seccomp inspect 4242 --verbose | less";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  dmesg | oci-seccomp audit --profile /run/bundle
+  oci-seccomp audit --profile seccomp.json /var/log/audit/audit.log
+  journalctl -k | oci-seccomp audit --format json";
 
 const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -440,6 +458,22 @@ pub struct InspectArgs {
     /// List the programs, and all that differs
     #[arg(short, long)]
     pub verbose: bool,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// A log; without it, or as -, standard input
+    pub file: Option<PathBuf>,
+    /// Hold the calls against this bundle, config.json or profile
+    #[arg(long, value_name = "SOURCE")]
+    pub profile: Option<PathBuf>,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

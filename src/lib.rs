@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod arm;
+pub mod audit;
 pub mod bpf;
 pub mod bundle;
 pub mod cases;

@@ -1,6 +1,7 @@
 //! One file per command.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod compile;
 mod diff;
 mod dry_run;
@@ -83,6 +84,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             inspect::run(&args)
+        }
+        Command::Audit(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            audit::run(&args)
         }
         Command::Features(args) => logging::start(LevelFilter::Warn, None, false)
             .and_then(|()| features::run(&args))
