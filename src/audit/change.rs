@@ -133,7 +133,7 @@ impl Named {
         options: Options,
         edits: &[Edit],
     ) -> Option<BTreeSet<String>> {
-        let section = self.apply(section, edits)?;
+        let section = apply(section, &self.name, edits)?;
         let translation = translate(&section, options.translate).ok()?;
         if !allows(&translation.policy, self.arch, self.nr) {
             return None;
@@ -144,41 +144,6 @@ impl Named {
             return None;
         }
         Some(newer)
-    }
-
-    fn apply(&self, section: &LinuxSeccomp, edits: &[Edit]) -> Option<LinuxSeccomp> {
-        let mut rules = section.syscalls().clone().unwrap_or_default();
-        let mut insertion = None;
-        for edit in edits {
-            match *edit {
-                Edit::Add(at) => {
-                    let mut names = rules[at].names().clone();
-                    names.push(self.name.clone());
-                    rules[at].set_names(names);
-                }
-                Edit::Remove(at) => {
-                    let mut names = rules[at].names().clone();
-                    let before = names.len();
-                    names.retain(|name| *name != self.name);
-                    // By another name, or a sub-call's: not ours to take out.
-                    if names.len() == before {
-                        return None;
-                    }
-                    rules[at].set_names(names);
-                }
-                Edit::Insert(before) => insertion = Some(before),
-            }
-        }
-        // Last, since it moves the others.
-        if let Some(before) = insertion {
-            let mut rule = LinuxSyscall::default();
-            rule.set_names(vec![self.name.clone()]);
-            rule.set_action(LinuxSeccompAction::ScmpActAllow);
-            rules.insert(before, rule);
-        }
-        let mut section = section.clone();
-        section.set_syscalls(Some(rules));
-        Some(section)
     }
 
     /// Whether no other call's verdict changes, but for those that are no
@@ -241,4 +206,40 @@ fn selects(clause: &Clause, sub: Subcall) -> bool {
         },
         _ => false,
     }
+}
+
+/// Makes the edits. `None` where a rule that is to lose the name has it not:
+/// it is about the call by another name, or as a sub-call.
+pub(super) fn apply(section: &LinuxSeccomp, call: &str, edits: &[Edit]) -> Option<LinuxSeccomp> {
+    let mut rules = section.syscalls().clone().unwrap_or_default();
+    let mut insertion = None;
+    for edit in edits {
+        match *edit {
+            Edit::Add(at) => {
+                let mut names = rules[at].names().clone();
+                names.push(call.to_owned());
+                rules[at].set_names(names);
+            }
+            Edit::Remove(at) => {
+                let mut names = rules[at].names().clone();
+                let before = names.len();
+                names.retain(|name| name != call);
+                if names.len() == before {
+                    return None;
+                }
+                rules[at].set_names(names);
+            }
+            Edit::Insert(before) => insertion = Some(before),
+        }
+    }
+    // Last, since it moves the others.
+    if let Some(before) = insertion {
+        let mut rule = LinuxSyscall::default();
+        rule.set_names(vec![call.to_owned()]);
+        rule.set_action(LinuxSeccompAction::ScmpActAllow);
+        rules.insert(before, rule);
+    }
+    let mut section = section.clone();
+    section.set_syscalls(Some(rules));
+    Some(section)
 }

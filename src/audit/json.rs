@@ -1,10 +1,10 @@
 //! The form for programs; docs/json.md describes it.
 #![forbid(unsafe_code)]
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::text::time;
 use super::{Advice, Edit, Entry, Report, Said, Step, Text};
 
 /// Version of the JSON form; a change that breaks readers raises it.
@@ -49,6 +49,11 @@ struct AdviceItem {
     change: Vec<Value>,
     no_longer_newer: Vec<String>,
     impossible: Option<String>,
+}
+
+/// A time as RFC 3339 writes it, to the millisecond.
+fn time(millis: i64) -> String {
+    Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |t| format!("{t:.3}"))
 }
 
 impl Report {

@@ -215,6 +215,8 @@ pub struct Step {
     pub rule: Option<usize>,
     /// Its line, if known.
     pub line: Option<usize>,
+    /// Whether the rule is for nothing else.
+    pub alone: bool,
 }
 
 impl Report {
@@ -305,12 +307,20 @@ fn advice(filter: &Filter, options: Options, arch: Arch, entry: &Entry) -> Advic
     let step = |edit: &Edit| {
         let (Edit::Add(rule) | Edit::Remove(rule) | Edit::Insert(rule)) = *edit;
         let site = filter.profile.sites.get(rule);
-        let exists = rule < filter.translation.rules.len();
+        let rules = filter
+            .profile
+            .section
+            .syscalls()
+            .as_deref()
+            .unwrap_or_default();
         Step {
             edit: *edit,
             name: name.clone(),
-            rule: exists.then(|| site.map_or(rule, |s| s.rule)),
+            rule: rules.get(rule).map(|_| site.map_or(rule, |s| s.rule)),
             line: site.map(|s| s.line),
+            alone: rules
+                .get(rule)
+                .is_some_and(|r| r.names().iter().all(|n| *n == name)),
         }
     };
     let kind = |action: Action| std::mem::discriminant(&action);
@@ -340,8 +350,8 @@ fn said(filter: &Filter, policy: &Policy, call: &crate::policy::Call) -> Said {
         by: match verdict.reason {
             Reason::Rule(rule) => filter.profile.site(rule),
             Reason::Default => "the default action".to_owned(),
-            Reason::Newer => "being newer than what the profile names".to_owned(),
-            Reason::ForeignArch => "the architecture, which is not listed".to_owned(),
+            Reason::Newer => "newer than all that the profile names".to_owned(),
+            Reason::ForeignArch => "the architecture is not listed".to_owned(),
         },
         rule: rule.map(|rule| site.map_or(rule, |s| s.rule)),
         line: site.map(|s| s.line),

@@ -7,9 +7,9 @@ use super::{Advice, Edit, Entry, Impossible, Report, Step};
 use crate::policy::Action;
 use crate::report::style::{self, Style, Tone};
 
-/// A time as RFC 3339 writes it; times are those of the log.
-pub(super) fn time(millis: i64) -> String {
-    Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |t| t.to_string())
+/// A time as RFC 3339 writes it, to the second.
+fn time(millis: i64) -> String {
+    Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |t| format!("{t:.0}"))
 }
 
 impl Report {
@@ -24,12 +24,12 @@ impl Report {
         }
         style::line(&mut out, style, "log", &summary);
         for (n, what) in [
-            (self.log.malformed, "is no record, though it says so"),
-            (self.log.too_long, "is too long and was passed over"),
-            (self.log.dropped, "is of one call too many and was dropped"),
+            (self.log.malformed, "malformed records"),
+            (self.log.too_long, "lines too long"),
+            (self.log.dropped, "records of too many different calls"),
         ] {
             if n > 0 {
-                style::line(&mut out, style, "", &format!("{n} x: a line {what}"));
+                style::line(&mut out, style, "passed over", &format!("{what}: {n}"));
             }
         }
         if let Some(profile) = &self.profile {
@@ -90,7 +90,7 @@ impl Advice {
             line(
                 out,
                 "profile says",
-                &format!("{} by {}", style::name(said.action), said.by),
+                &format!("{}: {}", style::name(said.action), said.by),
             );
         }
         if !self.depends_on.is_empty() {
@@ -113,7 +113,11 @@ impl Advice {
             Err(impossible) => line(out, "to allow it", &impossible.to_string()),
             Ok(change) => {
                 let steps: Vec<_> = self.steps.iter().map(Step::to_text).collect();
-                line(out, "to allow it", &steps.join(", and "));
+                let scope = match self.depends_on.is_empty() {
+                    true => "",
+                    false => ", which allows it with any arguments",
+                };
+                line(out, "to allow it", &(steps.join(", and ") + scope));
                 let newer: Vec<_> = change.no_longer_newer.iter().cloned().collect();
                 if !newer.is_empty() {
                     let calls = style::count(newer.len(), "call");
@@ -138,6 +142,7 @@ impl Step {
         let json = format!(r#"{{"names": ["{name}"], "action": "SCMP_ACT_ALLOW"}}"#);
         match (self.edit, self.rule) {
             (Edit::Add(_), _) => format!("add \"{name}\" to the names of {rule}"),
+            (Edit::Remove(_), _) if self.alone => format!("remove {rule}"),
             (Edit::Remove(_), _) => format!("take \"{name}\" out of {rule}"),
             (Edit::Insert(_), Some(_)) => format!("put {json} before {rule}"),
             (Edit::Insert(_), None) => format!("put {json} after {rule}"),
