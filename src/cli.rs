@@ -181,6 +181,9 @@ pub struct HookArgs {
     /// How to say it
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub format: Format,
+    /// Say it at length
+    #[arg(short, long, requires = "dry_run")]
+    pub verbose: bool,
     /// The hook's stage, where it cannot be told from the state
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,

@@ -326,7 +326,7 @@ const fn call(audit: u32, nr: u32) -> Call {
 
 /// Every number that the policy or the program can tell from its neighbours,
 /// and all that exist.
-fn numbers(rules: &ArchRules, constants: &BTreeSet<u32>) -> Vec<u32> {
+pub(crate) fn numbers(rules: &ArchRules, constants: &BTreeSet<u32>) -> Vec<u32> {
     let base = syscalls::base(rules.arch);
     let named = rules.calls.keys().chain(&rules.newest).copied();
     let edges = constants.iter().copied().chain(named);

@@ -110,6 +110,25 @@ pub fn name(arch: Arch, nr: u32) -> Option<String> {
         .or_else(|| table_name(arch, nr).map(str::to_owned))
 }
 
+/// The known name that is nearest to an unknown one, if any is near: what
+/// somebody may have meant.
+///
+/// ```
+/// assert_eq!(oci_seccomp::syscalls::nearest("opanat"), Some("openat"));
+/// assert_eq!(oci_seccomp::syscalls::nearest("frobnicate"), None);
+/// ```
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+    let near = TABLES
+        .keys()
+        .copied()
+        .map(|known| (distance(&known), known));
+    // Of a short name a letter, of a long one two.
+    let (_, known) = near.filter(|(d, _)| *d <= 1 + name.len() / 7).min()?;
+    Some(known)
+}
+
 /// A call for people: `x86_64 lseek(0x0, 0x6)`, without trailing zeros.
 #[must_use]
 pub fn describe(arch: Option<Arch>, call: &Call) -> String {
@@ -164,7 +183,7 @@ fn multiplexed(name: &str, arch: Arch, by: &str, mask: u32, number: i32) -> Wiri
 const TABLE_LENGTH: u32 = 1024;
 
 /// The table crate finds names by number; this is the way back.
-static TABLES: LazyLock<HashMap<&str, Vec<(Arch, u32)>>> = LazyLock::new(|| {
+static TABLES: LazyLock<HashMap<&'static str, Vec<(Arch, u32)>>> = LazyLock::new(|| {
     let mut numbers = HashMap::<_, Vec<_>>::new();
     for &arch in Arch::ALL {
         for nr in base(arch)..base(arch) + TABLE_LENGTH {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use oci_seccomp::filter::Filter;
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::Report;
+use oci_seccomp::report::{Context, Report, stages};
 
 use super::{Failure, print_report, source};
 use crate::cli::DryRunArgs;
@@ -24,13 +24,19 @@ pub fn run(args: &DryRunArgs) -> Result<ExitCode, Failure> {
 fn report(args: &DryRunArgs, origin: &str, text: &str) -> anyhow::Result<()> {
     // A profile by itself has no process: when it is loaded depends on the
     // bundle then.
-    let process = source::process(origin, text);
-    let target = source::target(process.as_ref())?;
+    let config = source::config(origin, text);
+    let process = config.as_ref().and_then(|c| c.process.as_ref());
+    let target = source::target(process)?;
     let filter = Filter::parse(origin, text, &target, source::options(&args.translate))?;
-    let plan = process.map(|p| Plan::for_process(Some(&p)));
-    print_report(
-        &Report::new(&filter, plan.as_ref()),
-        args.format,
-        args.verbose,
-    )
+    let plan = process.map(|p| Plan::for_process(Some(p)));
+    let context = Context {
+        plan: plan.as_ref(),
+        stages: stages(config.as_ref().is_some_and(|c| c.has_uid_mappings)),
+        uid: process.map(|p| p.uid),
+        oci_version: config.as_ref().and_then(|c| c.oci_version.as_deref()),
+        target: Some(&target),
+        on_existing: None,
+    };
+    let (report, _) = Report::new(&filter, &context);
+    print_report(&report, args.format, args.verbose)
 }

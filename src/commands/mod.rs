@@ -14,12 +14,13 @@ mod stage;
 mod test;
 mod wrap;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use log::LevelFilter;
 
 use oci_seccomp::report::Report;
+use oci_seccomp::report::style::Style;
 
 use crate::cli::{Command, Format};
 use crate::logging;
@@ -91,10 +92,20 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// How to write for whoever reads standard output.
+fn style() -> Style {
+    let variable = |name| std::env::var_os(name);
+    Style::choose(
+        io::stdout().is_terminal(),
+        variable("NO_COLOR").as_deref(),
+        variable("TERM").as_deref(),
+    )
+}
+
 /// Prints a report in the form asked for.
 fn print_report(report: &Report, format: Format, verbose: bool) -> anyhow::Result<()> {
     match format {
-        Format::Text => print(&report.to_text(verbose)),
+        Format::Text => print(&report.to_text(style(), verbose)),
         Format::Json => print(&report.to_json()?),
     }
 }
