@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod bundle;
 pub mod cases;
 pub mod compile;
+pub mod explain;
 pub mod features;
 pub mod filter;
 pub mod flags;

@@ -123,8 +123,9 @@ pub struct Reading {
     /// For each architecture the number above which a call gets ENOSYS before
     /// the program is asked.
     stub: Vec<(Arch, u32)>,
-    /// Whether it reads masks the other way round, and there are some.
-    swapped: bool,
+    /// Where it reads masks the other way round, and there are some, the
+    /// program it would have otherwise.
+    unswapped: Option<Arc<Result<Program, plain::Error>>>,
 }
 
 /// What each runtime makes of a profile. Takes some milliseconds.
@@ -142,7 +143,7 @@ pub fn readings(section: &LinuxSeccomp, translation: &Translation) -> Vec<Readin
             Runtime::Runc => stub(section, translation),
             _ => Vec::new(),
         },
-        swapped: swapped && runtime == Runtime::Youki,
+        unswapped: (swapped && runtime == Runtime::Youki).then(|| Arc::clone(&plain)),
     };
     Runtime::ALL.map(reading).into()
 }
@@ -275,39 +276,32 @@ impl Reading {
         if name.is_some_and(|name| ScmpSyscall::from_name(&name).is_err()) {
             return Cause::Unknown;
         }
-        if self.swapped && self.swap_decides(translation, call, got) {
+        if self.swap_decides(call, got) {
             return Cause::Swap;
         }
         if is_multiplexer(rules.arch, call.nr) {
             return Cause::Multiplexed;
         }
+        let args = call.args.map(|raw| rules.arch.arg(raw));
+        let mut matching = clauses.iter().filter(|c| c.matches(&args));
+        // Another rule that matches has its way.
+        if let Some(other) = matching.find(|c| c.action == got) {
+            return match other.conditions.is_empty() {
+                true => Cause::Erased,
+                false => Cause::Tree,
+            };
+        }
         let wide = |c: &Clause| c.conditions.iter().any(|c| is_wide(c.compare));
-        let on_one = (0..6).any(|arg| {
-            let on = |c: &&Clause| c.conditions.iter().any(|c| c.arg == arg);
-            clauses.iter().filter(on).count() > 1
-        });
-        let always = clauses.iter().any(|c| c.conditions.is_empty());
-        if always && clauses.iter().any(|c| !c.conditions.is_empty()) {
-            Cause::Erased
-        } else if rules.arch.arg_bits() == 32 && clauses.iter().any(wide) {
-            Cause::HighHalf
-        } else if on_one {
-            Cause::Merged
-        } else {
-            Cause::Tree
+        match rules.arch.arg_bits() == 32 && clauses.iter().any(wide) {
+            true => Cause::HighHalf,
+            false => Cause::Merged,
         }
     }
 
-    /// Whether the profile read with masks swapped says what was got.
-    fn swap_decides(&self, translation: &Translation, call: &Call, got: Action) -> bool {
-        let mut policy = translation.policy.clone();
-        let clauses = policy.arches.iter_mut().flat_map(|r| r.calls.values_mut());
-        for condition in clauses.flatten().flat_map(|c| &mut c.conditions) {
-            if let Compare::MaskedEq { mask, datum } = &mut condition.compare {
-                std::mem::swap(mask, datum);
-            }
-        }
-        policy.verdict(call).action == got
+    /// Whether the verdict would be another one with masks as they are meant.
+    fn swap_decides(&self, call: &Call, got: Action) -> bool {
+        let program = self.unswapped.as_deref().and_then(|p| p.as_ref().ok());
+        program.is_some_and(|p| Action::from_ret(p.run(call).0) != got)
     }
 }
 
@@ -329,3 +323,7 @@ const fn is_wide(compare: Compare) -> bool {
     };
     constant > 0xffff_ffff
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

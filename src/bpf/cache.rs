@@ -50,7 +50,7 @@ mod tests {
             insn(op::JEQ_K, 0, 6, 0xc000_003e),
             insn(op::LD_ABS, 0, 0, offset::NR),
             insn(op::JEQ_K, 5, 0, 0),
-            insn(op::JEQ_K, 0, 4, 1),
+            insn(op::JEQ_K, 0, 2, 1),
             insn(op::LD_ABS, 0, 0, offset::ARGS),
             insn(op::JEQ_K, 2, 2, 5),
             insn(op::RET_K, 0, 0, allow | 1),

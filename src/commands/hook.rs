@@ -198,10 +198,11 @@ fn print_one(filter: &Wanted, plan: &Plan, place: &Place, args: &HookArgs) -> an
         oci_version: config.and_then(|c| c.oci_version.as_deref()),
         target: Some(&target),
         on_existing: Some(on_existing(args.on_existing).describe()),
+        silenced: &[],
     };
     match filter {
         Wanted::Profile(filter) => {
-            let (report, _) = DryRun::new(filter, &context);
+            let report = DryRun::new(filter, &context);
             print_report(&report, args.format, args.verbose)
         }
         Wanted::Ready(origin, program, _) => {

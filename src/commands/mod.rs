@@ -3,6 +3,7 @@
 
 mod compile;
 mod dry_run;
+mod explain;
 mod features;
 mod folder;
 mod hook;
@@ -61,6 +62,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::DryRun(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             dry_run::run(&args)
+        }
+        Command::Explain(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            explain::run(&args)
         }
         Command::Compile(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;

@@ -127,7 +127,7 @@ fn reachable(program: &Program, rules: &ArchRules) -> usize {
         if matches!(rules.arch, Arch::X86_64 | Arch::X32) && !is_own(&nr) {
             continue;
         }
-        seen.extend(program.path(&call));
+        seen.extend(program.path(&call).into_iter().map(|step| step.0));
         if let Residue::At(pc) = program.residue(&call) {
             stack.push(pc);
         }

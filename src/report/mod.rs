@@ -10,7 +10,7 @@ pub use cost::{Bitmap, Cost, Typical};
 
 use crate::filter::Filter;
 use crate::flags;
-use crate::lint::{self, Finding, Surroundings};
+use crate::lint::{self, Finding, Id, Surroundings};
 use crate::peers::{self, Reading};
 use crate::plan::Plan;
 use crate::policy::{Action, Arch, ArchRules, Clause, Compare, Condition, ENOSYS};
@@ -40,6 +40,8 @@ pub struct Context<'a> {
     pub target: Option<&'a Target>,
     /// What is done where the runtime has loaded filters too.
     pub on_existing: Option<&'static str>,
+    /// Findings that are not spoken of.
+    pub silenced: &'a [Id],
 }
 
 /// Everything there is to say about a filter.
@@ -296,10 +298,9 @@ pub struct DifferenceReport {
 
 impl Report {
     /// Collects what there is to say. Compiles the profile once more, whole
-    /// and by plain libseccomp, which takes some milliseconds. With the
-    /// findings, for whoever decides by them.
+    /// and by plain libseccomp, which takes some milliseconds.
     #[must_use]
-    pub fn new(filter: &Filter, context: &Context<'_>) -> (Self, Vec<Finding>) {
+    pub fn new(filter: &Filter, context: &Context<'_>) -> Self {
         let profile = &filter.profile;
         let policy = &filter.translation.policy;
         let newer = policy.arches.iter().any(|r| r.newest.is_some());
@@ -309,10 +310,11 @@ impl Report {
             uid: context.uid,
             readings: &readings,
         };
-        let findings = lint::findings(filter, &around);
+        let mut findings = lint::findings(filter, &around);
+        findings.retain(|f| !context.silenced.contains(&f.id));
         let set = policy.flags.named().into_iter().filter(|f| f.1);
         let listener = policy.listener.as_ref();
-        let report = Self {
+        Self {
             schema: SCHEMA,
             source: profile.origin.clone(),
             form: if profile.is_extended { "docker" } else { "oci" },
@@ -349,8 +351,7 @@ impl Report {
                 .iter()
                 .map(|r| RuntimeReport::new(filter, r))
                 .collect(),
-        };
-        (report, findings)
+        }
     }
 
     /// The JSON form, one object.

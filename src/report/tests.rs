@@ -31,7 +31,7 @@ fn report() -> Report {
         target: Some(&target),
         ..Context::default()
     };
-    Report::new(&filter, &context).0
+    Report::new(&filter, &context)
 }
 
 #[test]
