@@ -1,7 +1,7 @@
 //! Findings that were made on the way, and those about rules that do nothing.
 #![forbid(unsafe_code)]
 
-use super::{Finding, Id, Severity, Witness, native, rule_in_file, some};
+use super::{Finding, Id, Severity, Witness, list, native, rule_in_file};
 use crate::filter::Filter;
 use crate::policy::{Action, Arch, ArchRules, Call, Policy};
 use crate::profile::UnknownKey;
@@ -12,13 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn findings(filter: &Filter) -> Vec<Finding> {
     let mut out = translated(filter);
-    out.extend(
-        filter
-            .profile
-            .unknown_keys
-            .iter()
-            .map(|k| unknown_key(filter, k)),
-    );
+    out.extend(unknown_keys(filter));
     out.extend(default_action(filter));
     out.extend(not_wired(filter));
     out.extend(missing_architecture(filter));
@@ -49,16 +43,18 @@ fn translated(filter: &Filter) -> Vec<Finding> {
                 names.extend(rule.map(|rule| (rule, name.as_str())));
             }
             FindingKind::UnknownName(name) => out.push(unknown_name(*rule, name)),
-            FindingKind::Empty => out.push(Finding::new(
+            FindingKind::Empty => out.push(Finding::new::<&str>(
                 Id::EmptyRule,
                 *rule,
-                "covers no system call".to_owned(),
+                &[],
+                "covers no system call",
                 "give it names, or remove it",
             )),
             FindingKind::UnusedListener => out.push(Finding::new(
                 Id::UnusedListener,
                 None,
-                "listenerPath is ignored: no rule says SCMP_ACT_NOTIFY".to_owned(),
+                &["listenerPath"],
+                "is ignored: no rule says SCMP_ACT_NOTIFY",
                 "remove it, or say SCMP_ACT_NOTIFY for the calls that the agent is to answer",
             )),
             FindingKind::ForeignEndianness(arch) => out.push(skipped(
@@ -84,7 +80,8 @@ fn skipped(arch: Arch, why: &str) -> Finding {
     Finding::new(
         Id::SkippedArchitecture,
         None,
-        format!("{arch} is left out: {why}; its calls are killed"),
+        &[arch],
+        format!("is left out: {why}; its calls are killed"),
         "nothing, on a machine that does not run it",
     )
 }
@@ -94,24 +91,25 @@ fn unknown_name(rule: Option<usize>, name: &str) -> Finding {
         Some(near) => format!("did you mean {near}?"),
         None => "correct or remove it".to_owned(),
     };
-    let message =
-        format!("{name}: neither libseccomp nor this program knows the call; it is skipped");
-    Finding::new(Id::UnknownSyscall, rule, message, &remedy)
+    let message = "neither libseccomp nor this program knows the call; it is skipped";
+    Finding::new(Id::UnknownSyscall, rule, &[name], message, &remedy)
 }
 
-fn unknown_key(filter: &Filter, UnknownKey { site, key }: &UnknownKey) -> Finding {
+/// Keys that mean nothing, all in one: who writes one writes it often.
+fn unknown_keys(filter: &Filter) -> Option<Finding> {
+    let keys = &filter.profile.unknown_keys;
+    let names: BTreeSet<&str> = keys.iter().map(|k| k.key.as_str()).collect();
+    let names: Vec<String> = names.into_iter().map(|name| format!("{name:?}")).collect();
+    let UnknownKey { site, .. } = keys.first()?;
     // A rule that does not apply here is none of the section's.
     let rule = site.and_then(|s| filter.profile.sites.iter().position(|own| *own == s));
     let place = match (site, rule) {
-        (Some(site), None) => format!("in rule {} (line {}), ", site.rule, site.line),
+        (Some(site), None) => format!(", first in rule {} (line {})", site.rule, site.line),
         _ => String::new(),
     };
-    Finding::new(
-        Id::UnknownKey,
-        rule,
-        format!("{place}the key {key:?} means nothing and is ignored"),
-        "correct it; for a remark, call the key \"comment\"",
-    )
+    let message = format!("means nothing and is ignored{place}");
+    let remedy = "correct it; for a remark, call the key \"comment\"";
+    Some(Finding::new(Id::UnknownKey, rule, &names, message, remedy))
 }
 
 /// A rule that says nothing new about some names.
@@ -125,10 +123,10 @@ fn never_decides(
     let rules = native(filter)?;
     let earlier = rule_in_file(filter, by);
     if id == Id::DuplicateRule {
-        let message = format!("{}: says the same as rule {earlier}", some(names));
-        return Some(Finding::new(id, rule, message, "remove one of them"));
+        let message = format!("says the same as rule {earlier}");
+        return Some(Finding::new(id, rule, names, message, "remove one of them"));
     }
-    let message = format!("{}: never decides, rule {earlier} comes first", some(names));
+    let message = format!("never decides, rule {earlier} comes first");
     let Wiring::Direct(nr) = resolve(names.first()?, rules.arch) else {
         return None;
     };
@@ -138,7 +136,7 @@ fn never_decides(
     // Shadowed by a rule that says the same: nobody is misled.
     let same = witness.verdict == clause.action;
     let remedy = "remove it, or put it before the other: the first rule in the file decides";
-    let mut finding = Finding::new(id, rule, message, remedy).with([witness]);
+    let mut finding = Finding::new(id, rule, names, message, remedy).with([witness]);
     if same {
         finding.severity = Severity::Note;
     }
@@ -172,16 +170,13 @@ fn evaded(filter: &Filter, by: &str, arch: Arch, named: &[(usize, &str)]) -> Opt
         }
     }
     let (rule, witness) = first?;
-    let message = format!(
-        "{}: on {arch} {by} makes the call, and no condition is looked at",
-        some(&open)
-    );
+    let message = format!("made by {by} on {arch}, where no condition is looked at");
     let remedy = format!(
         "deny {by} on {arch}, where the calls have had their own numbers since Linux 4.3, or \
          leave {} out",
         arch.oci_name()
     );
-    Some(Finding::new(Id::MultiplexedArguments, rule, message, &remedy).with(witness))
+    Some(Finding::new(Id::MultiplexedArguments, rule, &open, message, &remedy).with(witness))
 }
 
 /// The call of a name that is refused most, on any architecture.
@@ -209,9 +204,10 @@ fn default_action(filter: &Filter) -> Vec<Finding> {
     });
     let idle = repeats.filter(|(rule, _)| changes_nothing(policy, *rule));
     let finding = |(rule, _)| {
-        Finding::new(
+        Finding::new::<&str>(
             Id::DefaultAction,
             rule,
+            &[],
             format!("says {}, as the default does", policy.default),
             "remove it, unless it is there for a reader",
         )
@@ -274,7 +270,8 @@ fn not_wired(filter: &Filter) -> Vec<Finding> {
             out.push(Finding::new(
                 Id::NotWired,
                 rule,
-                format!("{}: no calls on {}", some(&names), on.join(", ")),
+                &names,
+                format!("no calls on {}", on.join(", ")),
                 "nothing, in a profile for several machines",
             ));
         }
@@ -301,18 +298,15 @@ fn missing_architecture(filter: &Filter) -> Option<Finding> {
     let Wiring::Direct(nr) = resolve("getpid", first) else {
         return None;
     };
-    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    let oci: Vec<&str> = missing.iter().map(|a| a.oci_name()).collect();
+    let oci: Vec<String> = missing.iter().map(|a| a.oci_name().to_owned()).collect();
     let call = samples::bare(first, nr);
     Some(
         Finding::new(
             Id::MissingArchitecture,
             None,
-            format!("programs for {} are killed: not listed", some(&names)),
-            &format!(
-                "list {} if the workload has such programs",
-                oci.join(" and ")
-            ),
+            &missing,
+            "not listed: its programs are killed",
+            &format!("list {} if the workload has such programs", list(&oci)),
         )
         .with([Witness::of(filter, first, call)]),
     )

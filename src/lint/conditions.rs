@@ -101,15 +101,14 @@ impl Examined<'_> {
                 };
                 let bits = seen.count_ones();
                 let message = format!(
-                    "{}: arg{arg} has {bits} bits to the kernel, 64 to the filter: a bit above \
-                     them evades the condition",
-                    self.name
+                    "arg{arg} has {bits} bits to the kernel, 64 to the filter: a bit above them \
+                     evades the condition"
                 );
                 let remedy = format!(
                     "compare by SCMP_CMP_MASKED_EQ, \"value\": {seen} and the number as \
                      \"valueTwo\", in a rule that denies and comes first"
                 );
-                let finding = Finding::new(Id::UpperBits, rule, message, &remedy);
+                let finding = Finding::new(Id::UpperBits, rule, &[&self.name], message, &remedy);
                 return Some(finding.with([self.witness(base), self.witness(evading)]));
             }
         }
@@ -136,15 +135,16 @@ impl Examined<'_> {
         let open = first.verdict.permissiveness() > self.policy.default.permissiveness();
         let same = first.verdict == second.verdict;
         let message = format!(
-            "{}: {} looks at {} bits of arg{}, the kernel at 64",
-            self.name,
+            "{} looks at {} bits of arg{}, the kernel at 64",
             self.words(condition),
             mask.count_ones(),
             condition.arg
         );
         let remedy = "compare it whole: SCMP_CMP_EQ";
-        (open && same)
-            .then(|| Finding::new(Id::LowHalf, clause.rule, message, remedy).with([first, second]))
+        (open && same).then(|| {
+            Finding::new(Id::LowHalf, clause.rule, &[&self.name], message, remedy)
+                .with([first, second])
+        })
     }
 
     /// A pointer compared with anything but NULL.
@@ -162,12 +162,17 @@ impl Examined<'_> {
                 && (0..6).all(|i| i == usize::from(condition.arg) || c.args[i] == call.args[i])
         })?;
         let message = format!(
-            "{}: {} compares an address, not what is there",
-            self.name,
+            "{} compares an address, not what is there",
             self.words(condition)
         );
         let remedy = "decide by another argument, by SCMP_ACT_NOTIFY, or by Landlock for paths";
-        let finding = Finding::new(Id::PointerArgument, clause.rule, message, remedy);
+        let finding = Finding::new(
+            Id::PointerArgument,
+            clause.rule,
+            &[&self.name],
+            message,
+            remedy,
+        );
         Some(finding.with([self.witness(call), self.witness(elsewhere)]))
     }
 
@@ -187,7 +192,7 @@ impl Examined<'_> {
         let message =
             format!("valueTwo {datum:#x} has bits outside of value, the mask {mask:#x}: {holds}");
         let remedy = "value is the mask and valueTwo the datum: most likely they are swapped";
-        let finding = Finding::new(Id::MaskBits, clause.rule, message, remedy);
+        let finding = Finding::new::<&str>(Id::MaskBits, clause.rule, &[], message, remedy);
         Some(finding.with([self.witness(call)]))
     }
 
@@ -212,9 +217,10 @@ impl Examined<'_> {
         let (condition, what) = found?;
         let message = format!("{} {what}", flags::condition(&[""], condition));
         let remedy = "correct the constant or the operator, or remove the condition";
-        Some(Finding::new(
+        Some(Finding::new::<&str>(
             Id::ConstantCondition,
             clause.rule,
+            &[],
             message,
             remedy,
         ))
@@ -244,13 +250,18 @@ impl Examined<'_> {
                 continue;
             }
             let message = format!(
-                "{}: overlaps rule {}, which comes first and says {}",
-                self.name,
+                "overlaps rule {}, which comes first and says {}",
                 rule_in_file(self.filter, earlier.rule),
                 earlier.action
             );
             let remedy = "make the conditions exclude each other: runtimes decide otherwise";
-            let finding = Finding::new(Id::OverlappingRules, later.rule, message, remedy);
+            let finding = Finding::new(
+                Id::OverlappingRules,
+                later.rule,
+                &[&self.name],
+                message,
+                remedy,
+            );
             out.push(finding.with([self.witness(call)]));
         }
         out

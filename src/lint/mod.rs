@@ -133,7 +133,9 @@ pub struct Finding {
     pub severity: Severity,
     /// Index of the rule in the section's `syscalls[]`, where one is meant.
     pub rule: Option<usize>,
-    /// What was found.
+    /// The calls it is about, or the keys or architectures.
+    pub subjects: Vec<String>,
+    /// What was found of them.
     pub message: String,
     /// Calls that show it.
     pub witness: Vec<Witness>,
@@ -173,12 +175,19 @@ impl Witness {
 }
 
 impl Finding {
-    fn new(id: Id, rule: impl Into<Option<usize>>, message: String, remedy: &str) -> Self {
+    fn new<S: ToString>(
+        id: Id,
+        rule: impl Into<Option<usize>>,
+        subjects: &[S],
+        message: impl Into<String>,
+        remedy: &str,
+    ) -> Self {
         Self {
             id,
             severity: id.severity(),
             rule: rule.into(),
-            message,
+            subjects: subjects.iter().map(ToString::to_string).collect(),
+            message: message.into(),
             witness: Vec::new(),
             remedy: remedy.to_owned(),
         }
@@ -227,20 +236,11 @@ fn rule_in_file(filter: &Filter, rule: usize) -> usize {
     filter.profile.sites.get(rule).map_or(rule, |s| s.rule)
 }
 
-/// Some of a list of names: `a, b, c and 4 more`.
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 6;
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        names if names.len() <= SHOWN + 1 => {
-            let (last, rest) = names.split_last().unwrap_or((&names[0], &[]));
-            format!("{} and {last}", rest.join(", "))
-        }
-        names => {
-            let shown = names[..SHOWN].join(", ");
-            format!("{shown} and {} more", names.len() - SHOWN)
-        }
+/// A list in words: `a, b and c`.
+fn list(words: &[String]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        words => words.concat(),
     }
 }
 

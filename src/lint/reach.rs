@@ -1,13 +1,12 @@
 //! Findings about ways around a rule: calls that do what another one may not.
 #![forbid(unsafe_code)]
 
-use super::{Finding, Id, Witness, native, some};
+use super::{Finding, Id, Witness, native};
 use crate::filter::Filter;
 use crate::policy::{Action, ArchRules, Call, Clause, ENOSYS, Policy};
 use crate::samples;
 use crate::signatures::{self, Kind};
 use crate::syscalls::{Wiring, resolve};
-use std::collections::BTreeMap;
 
 /// Calls of which each can do what the others do.
 const SAME: &[&[&str]] = &[
@@ -137,7 +136,7 @@ pub(super) fn findings(filter: &Filter) -> Vec<Finding> {
         policy: &filter.translation.policy,
         rules,
     };
-    let mut out = calls.equivalents();
+    let mut out: Vec<Finding> = calls.equivalents().into_iter().collect();
     out.extend(calls.io_uring());
     out.extend(calls.allow_by_default());
     out.extend(calls.notify());
@@ -204,8 +203,10 @@ impl Calls<'_> {
         Witness::of(self.filter, self.rules.arch, call)
     }
 
-    fn equivalents(&self) -> Vec<Finding> {
-        let mut found: BTreeMap<usize, Vec<(String, [Witness; 2])>> = BTreeMap::new();
+    /// One finding for all: a list of what is denied has many of them.
+    fn equivalents(&self) -> Option<Finding> {
+        let mut found: Vec<String> = Vec::new();
+        let mut first = None;
         let same = SAME
             .iter()
             .flat_map(|group| group.iter().map(move |name| (*name, *group)));
@@ -220,22 +221,15 @@ impl Calls<'_> {
             let Some((_, call)) = open.first() else {
                 continue;
             };
-            let names: Vec<String> = open.iter().map(|o| o.0.to_owned()).collect();
-            let pair = [self.witness(denied), self.witness(*call)];
-            let text = format!("{name} ({})", names.join(", "));
-            found.entry(rule).or_default().push((text, pair));
+            let names: Vec<&str> = open.iter().map(|o| o.0).collect();
+            found.push(format!("{name} ({})", names.join(" ")));
+            first.get_or_insert((rule, [self.witness(denied), self.witness(*call)]));
         }
-        let finding = |(rule, found): (usize, Vec<(String, [Witness; 2])>)| {
-            let (texts, mut witnesses): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-            let message = format!(
-                "not restricted, and does the same (in brackets): {}",
-                some(&texts)
-            );
-            let remedy = "give the calls in brackets the same rule";
-            let finding = Finding::new(Id::EquivalentOpen, rule, message, remedy);
-            finding.with(witnesses.swap_remove(0))
-        };
-        found.into_iter().map(finding).collect()
+        let (rule, witness) = first?;
+        let message = "denied or checked, and the calls in brackets do the same and are not";
+        let remedy = "give the calls in brackets the same rule";
+        let finding = Finding::new(Id::EquivalentOpen, rule, &found, message, remedy);
+        Some(finding.with(witness))
     }
 
     fn io_uring(&self) -> Option<Finding> {
@@ -252,10 +246,10 @@ impl Calls<'_> {
         });
         let names: Vec<String> = past.map(|n| (*n).to_owned()).collect();
         let (_, denied) = self.denied(names.first()?)?;
-        let message = format!("io_uring makes these past the filter: {}", some(&names));
+        let message = "denied or checked, and io_uring does the same past the filter";
         let remedy = "deny io_uring_setup, io_uring_enter and io_uring_register";
         let rule = self.clauses("io_uring_setup").first().map(|c| c.rule);
-        let finding = Finding::new(Id::IoUring, rule, message, remedy);
+        let finding = Finding::new(Id::IoUring, rule, &names, message, remedy);
         Some(finding.with([self.witness(denied), self.witness(setup)]))
     }
 
@@ -268,12 +262,10 @@ impl Calls<'_> {
         let call = self.open(open.first()?)?;
         let named = self.rules.calls.len();
         let message = format!(
-            "the default lets through all but the {named} native calls that rules name, among \
-             them {}",
-            some(&open)
+            "let through by default, as all but the {named} native calls that rules name are"
         );
         let remedy = "deny by default and list what the workload calls, as docker's profile does";
-        let finding = Finding::new(Id::AllowByDefault, None, message, remedy);
+        let finding = Finding::new(Id::AllowByDefault, None, &open, message, remedy);
         Some(finding.with([self.witness(call)]))
     }
 
@@ -299,14 +291,11 @@ impl Calls<'_> {
             let call = calls
                 .into_iter()
                 .find(|c| self.policy.verdict(c).action == Action::Notify)?;
-            let message = format!(
-                "{}: the agent reads the arguments from memory, where another thread can change \
-                 them before it says continue",
-                some(&names)
-            );
+            let message = "the agent reads the arguments from memory, where another thread can \
+                           change them before it says continue";
             let remedy = "let the agent make the call itself, on a copy of the arguments; \
                           SECCOMP_USER_NOTIF_FLAG_CONTINUE is for what needs no protection";
-            let finding = Finding::new(Id::NotifyRace, rule, message, remedy);
+            let finding = Finding::new(Id::NotifyRace, rule, &names, message, remedy);
             Some(finding.with([self.witness(call)]))
         };
         asks.filter_map(finding).collect()

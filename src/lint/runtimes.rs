@@ -2,7 +2,7 @@
 //! and what they call under ours.
 #![forbid(unsafe_code)]
 
-use super::{Finding, Id, Severity, Surroundings, Witness, name_of, native, some};
+use super::{Finding, Id, Severity, Surroundings, Witness, list, name_of, native};
 use crate::arm::Boundary;
 use crate::filter::Filter;
 use crate::peers::{Cause, Runtime};
@@ -73,12 +73,12 @@ fn differences(filter: &Filter, around: &Surroundings<'_>) -> Vec<Finding> {
                 "refused more often, or with another errno,",
             ),
         };
-        let message = format!("{}: {what} by {}: {why}", some(&names), some(&runtimes));
+        let message = format!("{what} by {}: {why}", list(&runtimes));
         let remedy = match weaker {
             true => "have oci-seccomp load the filter, or rewrite the rule",
             false => "nothing, if programs cope with it",
         };
-        let mut finding = Finding::new(id, group.rule, message, remedy);
+        let mut finding = Finding::new(id, group.rule, &names, message, remedy);
         if let Some((ours, mut theirs)) = group.witness {
             theirs.by = Some(runtimes.join(", "));
             finding = finding.with([ours, theirs]);
@@ -108,9 +108,15 @@ fn refusals(around: &Surroundings<'_>) -> Option<Finding> {
     let refused: Vec<(String, String)> = refused.collect();
     let (_, why) = refused.first()?;
     let runtimes: Vec<String> = refused.iter().map(|r| r.0.clone()).collect();
-    let message = format!("the profile is refused by {}: {why}", some(&runtimes));
+    let message = format!("refused by {}: {why}", list(&runtimes));
     let remedy = "have oci-seccomp load the filter (--profile), without a linux.seccomp section";
-    Some(Finding::new(Id::RuntimeRefuses, None, message, remedy))
+    Some(Finding::new(
+        Id::RuntimeRefuses,
+        None,
+        &["the profile"],
+        message,
+        remedy,
+    ))
 }
 
 /// When a call matters.
@@ -204,9 +210,9 @@ fn needs(filter: &Filter, around: &Surroundings<'_>) -> Vec<Finding> {
             Some(_) => "after it has the filter",
             None => "after it has the filter, if noNewPrivileges is false",
         };
-        let message = format!("{runtime} (as of {version}) calls {} {when}", some(&names));
+        let message = format!("called by {runtime} (seen: {version}) {when}");
         let remedy = "allow them, or set noNewPrivileges: then the filter comes at the exec";
-        let mut finding = Finding::new(Id::RuntimeNeeds, None, message, remedy);
+        let mut finding = Finding::new(Id::RuntimeNeeds, None, &names, message, remedy);
         if around.boundary.is_none() {
             finding.severity = Severity::Note;
         }

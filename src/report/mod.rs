@@ -231,7 +231,9 @@ pub struct FindingReport {
     pub rule: Option<usize>,
     /// Its line.
     pub line: Option<usize>,
-    /// What.
+    /// The calls it is about, or the keys or architectures.
+    pub subjects: Vec<String>,
+    /// What of them.
     pub message: String,
     /// Calls that show it.
     pub witness: Vec<WitnessReport>,
@@ -431,6 +433,7 @@ impl FindingReport {
             severity: finding.severity.name(),
             rule: site.map(|s| s.rule).or(finding.rule),
             line: site.map(|s| s.line),
+            subjects: finding.subjects.clone(),
             message: finding.message.clone(),
             witness: witness.collect(),
             remedy: finding.remedy.clone(),

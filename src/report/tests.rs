@@ -54,8 +54,10 @@ fn rules_and_findings_stand_where_the_file_has_them() {
         assert!(findings.contains(&expected), "{findings:?}");
     }
     let key = report.findings.iter().find(|f| f.id == "unknown-key");
-    let text = "in rule 2 (line 6), the key \"arg\" means nothing and is ignored";
-    assert_eq!(key.unwrap().message, text);
+    let key = key.unwrap();
+    assert_eq!(key.subjects, ["\"arg\""]);
+    let text = "means nothing and is ignored, first in rule 2 (line 6)";
+    assert_eq!(key.message, text);
 }
 
 #[test]

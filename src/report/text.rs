@@ -206,7 +206,7 @@ impl Report {
         heading(out, style, "findings");
         let shown = |f: &&FindingReport| verbose || f.severity != Severity::Note.name();
         for finding in self.findings.iter().filter(shown) {
-            finding.write(out, style);
+            finding.write(out, style, verbose);
         }
         let folded = self.findings.len() - self.findings.iter().filter(shown).count();
         if folded > 0 {
@@ -277,7 +277,7 @@ impl RuleReport {
 }
 
 impl FindingReport {
-    fn write(&self, out: &mut String, style: Style) {
+    fn write(&self, out: &mut String, style: Style, verbose: bool) {
         let tone = match self.severity == Severity::Warning.name() {
             true => Tone::Warning,
             false => Tone::Faint,
@@ -295,7 +295,12 @@ impl FindingReport {
             style.paint(Tone::Faint, &place)
         );
         let pad = " ".repeat(10);
-        let _ = writeln!(out, "{pad}{}", wrap(&clean(&self.message), 10, 10));
+        let subjects: Vec<&str> = self.subjects.iter().map(String::as_str).collect();
+        let text = match subjects.as_slice() {
+            [] => self.message.clone(),
+            subjects => format!("{}: {}", fold(subjects, WIDTH - 12, verbose), self.message),
+        };
+        let _ = writeln!(out, "{pad}{}", wrap(&clean(&text), 10, 10));
         for witness in &self.witness {
             let by = witness
                 .by
