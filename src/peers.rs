@@ -70,6 +70,8 @@ pub enum Cause {
     /// The arguments of a multiplexed call are behind a pointer, libseccomp
     /// compares the pointer.
     Multiplexed,
+    /// ipc's first argument carries a version that libseccomp compares too.
+    Version,
     /// libseccomp drops the high half of a constant on a 32-bit architecture.
     HighHalf,
     /// Rules that overlap are decided by the order of libseccomp's tree.
@@ -88,6 +90,7 @@ impl Cause {
             Self::Erased => "in libseccomp an unconditional rule erases the others for its call",
             Self::Merged => "libseccomp merges comparisons on one argument wrongly",
             Self::Multiplexed => "libseccomp compares the multiplexer's pointer as an argument",
+            Self::Version => "libseccomp compares the version bits in ipc's first argument too",
             Self::HighHalf => "libseccomp drops the high half of the constant on 32 bits",
             Self::Tree => "libseccomp decides overlapping rules by the order of its tree",
         }
@@ -107,7 +110,9 @@ impl Cause {
             Self::Erased | Self::Tree | Self::Merged => {
                 "github.com/seccomp/libseccomp src/db.c, db_rule_add and db_tree_add"
             }
-            Self::Multiplexed => "github.com/seccomp/libseccomp src/arch-x86.c, x86_rule_add",
+            Self::Multiplexed | Self::Version => {
+                "github.com/seccomp/libseccomp src/arch-x86.c, x86_rule_add"
+            }
             Self::HighHalf => "github.com/seccomp/libseccomp src/db.c, db_chain_gen32",
         }
     }
@@ -279,7 +284,11 @@ impl Reading {
         if self.swap_decides(call, got) {
             return Cause::Swap;
         }
-        if is_multiplexer(rules.arch, call.nr) {
+        let is = |name| resolve(name, rules.arch) == Wiring::Direct(call.nr);
+        if is("ipc") && call.args[0] & 0xffff_0000 != 0 {
+            return Cause::Version;
+        }
+        if is("ipc") || is("socketcall") {
             return Cause::Multiplexed;
         }
         let args = call.args.map(|raw| rules.arch.arg(raw));
@@ -303,11 +312,6 @@ impl Reading {
         let program = self.unswapped.as_deref().and_then(|p| p.as_ref().ok());
         program.is_some_and(|p| Action::from_ret(p.run(call).0) != got)
     }
-}
-
-fn is_multiplexer(arch: Arch, nr: u32) -> bool {
-    let by = |name| resolve(name, arch) == Wiring::Direct(nr);
-    by("socketcall") || by("ipc")
 }
 
 /// Whether a constant does not fit 32 bits.

@@ -1,7 +1,7 @@
 //! Findings about what conditions compare.
 #![forbid(unsafe_code)]
 
-use super::{Finding, Id, Witness, name_of, native, rule_in_file};
+use super::{Finding, Id, Witness, list, name_of, native, rule_in_file};
 use crate::compile::fold::{Folded, fold};
 use crate::filter::Filter;
 use crate::flags;
@@ -36,13 +36,35 @@ pub(super) fn findings(filter: &Filter) -> Vec<Finding> {
             }
         }
     }
-    // A rule says the same of each of its names.
-    let mut seen = BTreeSet::new();
-    out.retain(|f| {
-        let about_rule = matches!(f.id, Id::MaskBits | Id::ConstantCondition);
-        !about_rule || seen.insert((f.id, f.rule, f.message.clone()))
-    });
-    out
+    join(filter, out)
+}
+
+/// A slip is made in many rules, and one rule has many names: told once, with
+/// the other rules.
+fn join(filter: &Filter, findings: Vec<Finding>) -> Vec<Finding> {
+    let mut out: Vec<(Finding, BTreeSet<usize>)> = Vec::new();
+    for finding in findings {
+        let joins = matches!(finding.id, Id::MaskBits | Id::ConstantCondition);
+        let same = out.iter_mut().find(|o| joins && o.0.id == finding.id);
+        match same {
+            Some((_, rules)) => rules.extend(finding.rule),
+            None => {
+                let rules = finding.rule.into_iter().collect();
+                out.push((finding, rules));
+            }
+        }
+    }
+    let finish = |(mut finding, rules): (Finding, BTreeSet<usize>)| {
+        let others = rules.iter().filter(|r| Some(**r) != finding.rule);
+        let others: Vec<String> = others
+            .map(|r| rule_in_file(filter, *r).to_string())
+            .collect();
+        if !others.is_empty() {
+            finding.message += &format!("; also in rule {}", list(&others));
+        }
+        finding
+    };
+    out.into_iter().map(finish).collect()
 }
 
 /// One native call with conditions.

@@ -10,7 +10,7 @@ use crate::syscalls::{Wiring, resolve};
 
 /// Calls of which each can do what the others do.
 const SAME: &[&[&str]] = &[
-    &["open", "openat", "openat2", "creat"],
+    &["open", "openat", "openat2"],
     &["clone", "clone3"],
     &["mkdir", "mkdirat"],
     &["mknod", "mknodat"],
@@ -19,7 +19,6 @@ const SAME: &[&[&str]] = &[
     &["link", "linkat"],
     &["symlink", "symlinkat"],
     &["unlink", "unlinkat"],
-    &["rmdir", "unlinkat"],
     &["rename", "renameat", "renameat2"],
     &["setxattr", "lsetxattr", "fsetxattr", "setxattrat"],
     &[
@@ -44,8 +43,8 @@ const SAME: &[&[&str]] = &[
     &["settimeofday", "clock_settime"],
     &["adjtimex", "clock_adjtime"],
     &["accept", "accept4"],
-    &["write", "writev", "pwrite64", "pwritev", "pwritev2"],
-    &["read", "readv", "pread64", "preadv", "preadv2"],
+    &["write", "writev", "pwritev2"],
+    &["read", "readv", "preadv2"],
     &["sendto", "sendmsg", "sendmmsg"],
     &["recvfrom", "recvmsg", "recvmmsg"],
     &["mprotect", "pkey_mprotect"],
@@ -56,6 +55,8 @@ const SAME: &[&[&str]] = &[
 
 /// A call, and those that do as much or more.
 const MORE: &[(&str, &[&str])] = &[
+    ("creat", &["open", "openat", "openat2"]),
+    ("rmdir", &["unlinkat"]),
     ("fork", &["vfork", "clone", "clone3"]),
     ("vfork", &["fork", "clone", "clone3"]),
     ("unshare", &["clone", "clone3"]),

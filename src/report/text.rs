@@ -180,10 +180,7 @@ impl Report {
             return;
         }
         heading(out, style, "names that are no calls here");
-        for (why, text) in [
-            ("unknown", "known to nobody"),
-            ("absent", "of other architectures"),
-        ] {
+        for (why, text) in [("unknown", "unknown"), ("absent", "of other architectures")] {
             let names: Vec<&str> = self
                 .skipped
                 .iter()
@@ -200,10 +197,10 @@ impl Report {
     }
 
     fn findings(&self, out: &mut String, style: Style, verbose: bool) {
-        if self.findings.is_empty() {
-            return;
-        }
         heading(out, style, "findings");
+        if self.findings.is_empty() {
+            out.push_str("  none\n");
+        }
         let shown = |f: &&FindingReport| verbose || f.severity != Severity::Note.name();
         for finding in self.findings.iter().filter(shown) {
             finding.write(out, style, verbose);
