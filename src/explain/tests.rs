@@ -186,7 +186,15 @@ fn what_a_runtime_does_otherwise_has_its_cause_and_source() {
 #[test]
 fn the_json_has_a_schema_and_the_same_facts() {
     let explanation = explain("openat", &["4", "_", "O_WRONLY"], None);
-    insta::assert_snapshot!(explanation.to_json().unwrap());
+    let json = explanation.to_json().unwrap();
+    let page = include_str!("../../docs/json.md");
+    let mut keys = BTreeSet::new();
+    crate::report::tests::keys(&serde_json::from_str(&json).unwrap(), &mut keys);
+    for key in keys {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
+    assert!(page.contains(&format!("`explain`: schema {SCHEMA}\n")));
+    insta::assert_snapshot!(json);
 }
 
 #[test]

@@ -542,4 +542,4 @@ fn skipped(filter: &Filter) -> Vec<Skipped> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -106,3 +106,33 @@ fn the_cost_is_that_of_the_program() {
         .sum();
     assert!(parts >= report.program.instructions);
 }
+
+/// Each key of an object, at any depth, but those that are names of
+/// architectures.
+pub(crate) fn keys(json: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+    match json {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                if Arch::parse(key).is_none() {
+                    into.insert(key.clone());
+                }
+                keys(value, into);
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_of_the_json_is_documented() {
+    let page = include_str!("../../docs/json.md");
+    let json = report().to_json().unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    keys(&serde_json::from_str(&json).unwrap(), &mut found);
+    assert!(found.len() > 40, "{found:?}");
+    for key in found {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
+    assert!(page.contains(&format!("`hook --dry-run`: schema {SCHEMA}\n")));
+}
