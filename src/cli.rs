@@ -4,9 +4,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use oci_seccomp::lint::{Id, UnknownId};
 
 /// The seccomp layer of OCI containers
 ///
@@ -62,10 +64,21 @@ pub enum Command {
     Wrap(WrapArgs),
     /// Say what a profile means, and load nothing
     ///
-    /// The status is 0 if the profile can be used, 1 if not, 2 if it could
-    /// not be read.
+    /// The status is 0 if the profile can be used, 1 if not or if it has a
+    /// finding that is denied, 2 if it could not be read.
     #[command(long_flag = "dry-run", after_help = DRY_RUN_EXAMPLES)]
     DryRun(DryRunArgs),
+    /// Say what becomes of a call, and which rule does that
+    ///
+    /// The rule that decides, those that match and come too late, those that do
+    /// not match and by which condition; and what runc, crun and youki do with
+    /// the call by themselves, where that is something else. Arguments that are
+    /// left out may be anything: then every outcome is shown with its condition.
+    ///
+    /// The status is 0 whatever the verdict, 1 if the profile is refused, 2 if
+    /// it cannot be read or there is no such call.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Write a profile's program: for bubblewrap, for crun, for C, or to read
     ///
     /// The program was proven to mean what the profile says. The status is 0,
@@ -158,8 +171,17 @@ Examples:
 const DRY_RUN_EXAMPLES: &str = "\
 Examples:
   oci-seccomp dry-run seccomp.json
-  oci-seccomp --dry-run /run/bundle/config.json --format json
-  jq .linux.seccomp config.json | oci-seccomp dry-run -";
+  oci-seccomp --dry-run bundle --format json
+  oci-seccomp dry-run --deny unknown-syscall --deny mask-bits seccomp.json
+  oci-seccomp dry-run --list-findings
+  jq .linux.seccomp bundle/config.json | oci-seccomp dry-run -";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp explain seccomp.json clone
+  oci-seccomp explain seccomp.json openat _ _ 'O_RDWR|O_CREAT'
+  oci-seccomp explain seccomp.json socket AF_VSOCK --trace
+  oci-seccomp explain bundle 41 16 3 9 --arch x32 --format json";
 
 const COMPILE_EXAMPLES: &str = "\
 Examples:
@@ -235,6 +257,9 @@ pub struct HookArgs {
     /// How to say it
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub format: Format,
+    /// Say it at length
+    #[arg(short, long, requires = "dry_run")]
+    pub verbose: bool,
     /// The hook's stage, where it cannot be told from the state
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
@@ -335,7 +360,72 @@ pub struct WrapArgs {
 #[derive(Debug, Args)]
 pub struct DryRunArgs {
     /// A bundle, a config.json or a profile; - is standard input
+    #[arg(required_unless_present = "list_findings")]
+    pub source: Option<PathBuf>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Say it at length: every name, finding and difference
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Fail where there is this finding, or any with "all"
+    #[arg(long, value_name = "ID")]
+    pub deny: Vec<FindingId>,
+    /// Do not speak of this finding, nor fail for it
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<FindingId>,
+    /// Say what findings there are
+    #[arg(long, exclusive = true)]
+    pub list_findings: bool,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// Which findings are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingId {
+    /// Every one.
+    All,
+    /// This one.
+    One(Id),
+}
+
+impl FindingId {
+    /// Whether a finding is meant.
+    pub fn includes(self, id: Id) -> bool {
+        self == Self::All || self == Self::One(id)
+    }
+}
+
+impl FromStr for FindingId {
+    type Err = UnknownId;
+
+    fn from_str(name: &str) -> Result<Self, UnknownId> {
+        match name {
+            "all" => Ok(Self::All),
+            name => name.parse().map(Self::One),
+        }
+    }
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A bundle, a config.json or a profile; - is standard input
     pub source: PathBuf,
+    /// The call: its name or number
+    #[arg(allow_negative_numbers = true)]
+    pub syscall: String,
+    /// Its arguments: numbers, names such as O_RDWR|O_CREAT, or _ for any value
+    #[arg(value_name = "ARG", allow_negative_numbers = true, num_args = 0..=6)]
+    pub args: Vec<String>,
+    /// The architecture it is made on; without it, this machine's
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// Show what the kernel executes of the program
+    #[arg(long)]
+    pub trace: bool,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

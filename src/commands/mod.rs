@@ -5,6 +5,7 @@ mod audit;
 mod compile;
 mod diff;
 mod dry_run;
+mod explain;
 mod features;
 mod folder;
 mod hook;
@@ -65,6 +66,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             dry_run::run(&args)
         }
+        Command::Explain(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            explain::run(&args)
+        }
         Command::Compile(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             compile::run(&args)
@@ -107,7 +112,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether what is printed is coloured.
+/// How to write for whoever reads standard output.
 fn style() -> Style {
     let variable = |name| std::env::var_os(name);
     Style::choose(
@@ -120,7 +125,7 @@ fn style() -> Style {
 /// Prints a report in the form asked for.
 fn print_report(report: &Report, format: Format, verbose: bool) -> anyhow::Result<()> {
     match format {
-        Format::Text => print(&report.to_text(verbose)),
+        Format::Text => print(&report.to_text(style(), verbose)),
         Format::Json => print(&report.to_json()?),
     }
 }

@@ -65,9 +65,14 @@ pub fn text(source: &Path) -> Result<(String, String), Failure> {
     Ok((path.display().to_string(), text))
 }
 
+/// A whole `config.json`; other forms are none.
+pub fn config(origin: &str, text: &str) -> Option<Config> {
+    Config::parse(origin.as_ref(), text.into()).ok()
+}
+
 /// The process of a whole `config.json`; other forms have none.
 pub fn process(origin: &str, text: &str) -> Option<Process> {
-    Config::parse(origin.as_ref(), text.into()).ok()?.process
+    config(origin, text)?.process
 }
 
 /// The filter of what a person names on a command line.

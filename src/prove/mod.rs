@@ -11,6 +11,7 @@
 mod classes;
 mod trial;
 
+pub(crate) use self::trial::numbers;
 use self::trial::{Trial, Watch};
 use crate::bpf::Program;
 use crate::policy::{Action, Arch, ArchRules, Call, Policy, Verdict};

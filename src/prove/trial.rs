@@ -314,7 +314,11 @@ fn looks_back(program: &Program, pc: usize) -> bool {
 
 /// Every number that the policy or a program can tell from its neighbours,
 /// and all that exist.
-fn numbers(arch: Arch, rules: Option<&ArchRules>, constants: &BTreeSet<u32>) -> Vec<u32> {
+pub(crate) fn numbers(
+    arch: Arch,
+    rules: Option<&ArchRules>,
+    constants: &BTreeSet<u32>,
+) -> Vec<u32> {
     let base = syscalls::base(arch);
     let named = rules.iter().flat_map(|r| r.calls.keys().chain(&r.newest));
     let mut out = edges_of(constants.iter().chain(named).copied());

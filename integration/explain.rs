@@ -1,0 +1,192 @@
+//! `dry-run` and `explain` as a person meets them: every example of the help,
+//! the README and the page on findings is run as it stands.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Outcome, Run, binary, source, testdata};
+use tempfile::TempDir;
+
+/// The profile of the README's "Why".
+const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+ "syscalls": [
+  {"names": ["lseek"], "action": "SCMP_ACT_ERRNO",
+   "args": [{"index": 1, "value": 4294967301, "op": "SCMP_CMP_LE"}]},
+  {"names": ["lseek"], "action": "SCMP_ACT_ERRNO",
+   "args": [{"index": 1, "value": 5, "op": "SCMP_CMP_LE"}]}]}
+"#;
+
+/// A folder with what the examples name, and the program under its own name.
+fn folder() -> TempDir {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path();
+    fs::write(path.join("seccomp.json"), PROFILE).expect("profile");
+    fs::write(path.join("profile.json"), PROFILE).expect("profile");
+    fs::create_dir(path.join("bundle")).expect("bundle");
+    let config = json!({
+        "ociVersion": "1.2.0",
+        "process": {"noNewPrivileges": true, "user": {"uid": 1000, "gid": 1000}},
+        "linux": {"seccomp": testdata("default")}
+    });
+    fs::write(path.join("bundle/config.json"), config.to_string()).expect("config");
+    std::os::unix::fs::symlink(binary(), path.join("oci-seccomp")).expect("link");
+    dir
+}
+
+fn shell(dir: &Path, line: &str) -> Outcome {
+    let path = std::env::var("PATH").unwrap_or_default();
+    Run::new("sh")
+        .args(["-c", line])
+        .env("PATH", format!("{}:{path}", dir.display()))
+        .current_dir(dir)
+        .run()
+}
+
+/// The lines of a text that call the two commands.
+fn commands(text: &str) -> Vec<String> {
+    let ours = |line: &&str| {
+        let words = [
+            "oci-seccomp dry-run ",
+            "oci-seccomp --dry-run ",
+            "oci-seccomp explain ",
+        ];
+        words.iter().any(|w| line.contains(w))
+    };
+    let code = text.lines().filter(|l| l.starts_with("  ")).map(str::trim);
+    let code = code.map(|l| l.strip_prefix("$ ").unwrap_or(l));
+    let code = code.filter(ours).filter(|l| !l.contains("SOURCE"));
+    code.map(|l| l.split(" #").next().unwrap_or(l).trim_end().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_example_runs() {
+    let dir = folder();
+    let help = |command: &str| {
+        let help = Run::new(binary()).args([command, "--help"]).run().success();
+        let (_, examples) = help.stdout.split_once("Examples:").expect("examples");
+        commands(examples)
+    };
+    let read = |file: &str| fs::read_to_string(source().join(file)).expect("page");
+    let mut lines = help("dry-run");
+    lines.extend(help("explain"));
+    lines.extend(commands(&read("README.md")));
+    lines.extend(commands(&read("docs/findings.md")));
+    assert!(lines.len() > 12, "{lines:?}");
+    for line in lines {
+        let seen = shell(dir.path(), &line);
+        // One that fails for what it asks to fail for is an example too.
+        let denied = line.contains("--deny") && seen.stderr.contains("findings that --deny names");
+        assert!(seen.code() == Some(0) || denied, "{line}: {seen}");
+        assert!(!seen.stdout.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn the_readme_shows_what_is_really_printed() {
+    let readme = fs::read_to_string(source().join("README.md")).expect("README");
+    let command = "oci-seccomp explain seccomp.json lseek _ 6";
+    let (_, rest) = readme
+        .split_once(&format!("    $ {command}\n"))
+        .expect("the example");
+    let block = rest
+        .lines()
+        .take_while(|l| l.is_empty() || l.starts_with("    "));
+    let block: Vec<&str> = block.map(|l| l.strip_prefix("    ").unwrap_or(l)).collect();
+    let dir = folder();
+    let seen = shell(dir.path(), command).success();
+    assert_eq!(seen.stdout.trim_end(), block.join("\n").trim_end());
+}
+
+#[test]
+fn a_finding_that_is_denied_is_a_status_and_one_that_is_allowed_is_silent() {
+    let dir = folder();
+    let run = |args: &str| {
+        shell(
+            dir.path(),
+            &format!("oci-seccomp dry-run {args} seccomp.json"),
+        )
+    };
+    run("").success();
+    let seen = run("--deny runtime-weaker --deny mask-bits").exits(1);
+    assert!(seen.stdout.contains("warning runtime-weaker"), "{seen}");
+    seen.says("names: runtime-weaker");
+    let seen = run("--deny runtime-weaker --allow runtime-weaker").success();
+    assert!(!seen.stdout.contains("runtime-weaker"), "{seen}");
+    run("--deny mask-bits").success();
+    run("--deny all").exits(1);
+    run("--deny all --allow all").success();
+    run("--deny nothing").exits(2).says("shadowed-rule");
+}
+
+#[test]
+fn colour_is_for_a_terminal_and_not_for_a_pipe() {
+    let dir = folder();
+    let plain = shell(dir.path(), "TERM=xterm oci-seccomp dry-run seccomp.json").success();
+    assert!(!plain.stdout.contains('\x1b'), "{plain}");
+    // script(1) gives it a terminal.
+    let on_terminal = |env: &str| {
+        let line = format!(
+            "env {env} TERM=xterm script -qec 'oci-seccomp dry-run seccomp.json' /dev/null"
+        );
+        shell(dir.path(), &line)
+    };
+    let seen = on_terminal("A=1");
+    if seen.code() == Some(127) {
+        support::skip("no script(1)");
+        return;
+    }
+    assert!(seen.stdout.contains("\x1b["), "{seen}");
+    let seen = on_terminal("NO_COLOR=1");
+    assert!(!seen.stdout.contains("\x1b["), "{seen}");
+}
+
+#[test]
+fn explain_answers_whatever_the_verdict_and_says_what_it_cannot() {
+    let dir = folder();
+    let run = |args: &str| shell(dir.path(), &format!("oci-seccomp explain {args}"));
+    let json = run("seccomp.json lseek 0 3 --format json").success();
+    let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(json["outcomes"][0]["action"], "ERRNO(1)");
+    assert_eq!(json["outcomes"][0]["rule"]["line"], 3);
+    run("seccomp.json read --arch x86").success();
+    run("seccomp.json laeek")
+        .exits(2)
+        .says("did you mean lseek?");
+    run("seccomp.json lseek 0 0 SEEK_AND")
+        .exits(2)
+        .says("SEEK_END");
+    run("seccomp.json lseek 1 2 3 4 5 6 7").exits(2);
+    run("nothing.json read").exits(2).says("nothing.json");
+    fs::write(
+        dir.path().join("bad.json"),
+        "{\"defaultAction\": \"SCMP_ACT_FROB\"}",
+    )
+    .expect("file");
+    run("bad.json read").exits(1).says("SCMP_ACT_FROB");
+}
+
+#[test]
+fn a_bundle_says_when_and_where_its_filter_goes_in() {
+    let dir = folder();
+    let seen = shell(dir.path(), "oci-seccomp dry-run bundle").success();
+    for text in [
+        "bundle/config.json (OCI 1.2.0)",
+        "at the exec of the workload",
+        "noNewPrivileges is set",
+        "by the hook at createRuntime, prestart, createContainer",
+    ] {
+        assert!(seen.stdout.contains(text), "no {text:?} in {seen}");
+    }
+    let config = dir.path().join("bundle/config.json");
+    let text = fs::read_to_string(&config).expect("config");
+    let mut json: Value = serde_json::from_str(&text).expect("JSON");
+    json["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    fs::write(&config, json.to_string()).expect("config");
+    let seen = shell(dir.path(), "oci-seccomp dry-run bundle").success();
+    assert!(!seen.stdout.contains("createContainer"), "{seen}");
+}
