@@ -4,10 +4,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat2};
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +140,20 @@ pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Error> {
         path: path.into(),
         offset: e.utf8_error().valid_up_to(),
     })
+}
+
+/// Opens what is below a folder, in the same mount and behind no link;
+/// openat2(2), Linux 5.6. The descriptor is close-on-exec.
+///
+/// # Errors
+/// Those of openat2(2): ELOOP for a link, EXDEV for a way out.
+pub(crate) fn open_beneath(folder: impl AsFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    let flags = flags | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(resolve);
+    Ok(openat2(folder, path, how)?)
 }
 
 /// Opens without waiting for a fifo's writer and without taking a terminal.

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bpf;
 pub mod bundle;
 pub mod cases;
+pub mod cgroup;
 pub mod compile;
 pub mod diff;
 pub mod explain;

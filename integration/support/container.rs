@@ -510,6 +510,24 @@ impl Created {
         self.container.verb("delete")
     }
 
+    pub fn pause(&self) -> Outcome {
+        self.container.verb("pause")
+    }
+
+    pub fn resume(&self) -> Outcome {
+        self.container.verb("resume")
+    }
+
+    /// Where the runtime keeps its containers: `--root`.
+    pub fn root(&self) -> PathBuf {
+        self.bundle().join("state")
+    }
+
+    /// Made anew under the same id, once it was deleted.
+    pub fn again(self) -> Self {
+        self.container.create()
+    }
+
     /// Waits for init to end, and gives what it printed so far.
     #[track_caller]
     pub fn output(&self, pid: i32) -> Outcome {

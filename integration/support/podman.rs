@@ -178,6 +178,32 @@ impl Podman {
             .args(options)
     }
 
+    /// A folder with a program `podman` that is this one, for whoever runs it
+    /// by its name.
+    pub fn on_path(&self) -> PathBuf {
+        let dir = self.dir().join("bin");
+        fs::create_dir_all(&dir).expect("folder of a program");
+        let runtime = self.runtime.program().expect("an installed runtime");
+        let real = programs::find("podman").expect("podman");
+        let script = format!(
+            "#!/bin/sh\nD={}\n\
+             export CONTAINERS_CONF=$D/containers.conf HOME=$D/home XDG_RUNTIME_DIR=$D/xdg\n\
+             exec {} --storage-driver vfs --root $D/store --runroot $D/run --runtime {} \"$@\"\n",
+            self.dir().display(),
+            real.display(),
+            runtime.display()
+        );
+        // By another process: one that another thread starts could have it open
+        // for writing for a moment, and it could not be executed.
+        Run::new("sh")
+            .args(["-c", r#"cat >"$0" && chmod 755 "$0""#])
+            .arg(dir.join("podman"))
+            .stdin(script)
+            .run()
+            .success();
+        dir
+    }
+
     /// A container to be, of the image with the probes.
     pub fn container(&self) -> PodmanContainer<'_> {
         let n = self.count.fetch_add(1, Ordering::Relaxed);
@@ -373,6 +399,21 @@ impl PodmanContainer<'_> {
         self.with_log(outcome)
     }
 
+    /// Makes it, to be started later.
+    pub fn create(self) -> (Running, Outcome) {
+        let hooks = self.dir.join("hooks.d");
+        let command = self
+            .podman
+            .command(&["--hooks-dir".as_ref(), hooks.as_os_str()])
+            .args(["create", "--name", &self.name])
+            .args(["--cgroup-parent", &format!("/{}", self.podman.id)])
+            .args(&self.options)
+            .arg(&self.image)
+            .args(&self.argv);
+        let outcome = self.with_log(command.run());
+        (Running(self.name), outcome)
+    }
+
     /// Runs a probe that waits, for [`Running::exec`].
     pub fn start(self) -> (Running, Outcome) {
         let outcome = self.podman("--detach").run();
@@ -385,6 +426,10 @@ impl PodmanContainer<'_> {
 pub struct Running(String);
 
 impl Running {
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// `podman exec` of the probe.
     pub fn exec(&self, podman: &Podman, args: &str) -> Outcome {
         let command = podman.command(&["exec", &self.0, "/probe"]);

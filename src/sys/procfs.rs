@@ -7,15 +7,15 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
 use nix::dir::Dir;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::Pid;
 
 use super::process::{PidFd, lift};
+use crate::input::open_beneath;
 
 /// The inode of proc(5)'s root, in each mount of it.
 const ROOT_INODE: libc::ino_t = 1;
@@ -91,6 +91,22 @@ impl Proc {
         start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
     }
 
+    /// The cgroups of a process, as cgroups(7) has it.
+    ///
+    /// # Errors
+    /// ENOENT where this proc(5) does not show the process.
+    pub fn cgroup(&self, process: &PidFd) -> io::Result<Vec<u8>> {
+        read(self.folder(process)?, "cgroup")
+    }
+
+    /// The mounts that this process sees: proc(5), `/proc/PID/mountinfo`.
+    ///
+    /// # Errors
+    /// ENOENT where this proc(5) does not show this process.
+    pub fn mountinfo(&self) -> io::Result<Vec<u8>> {
+        read(&self.0, &format!("{}/mountinfo", self.own_number()?))
+    }
+
     /// The number of a process in the pid namespace of this very mount.
     ///
     /// # Errors
@@ -109,7 +125,7 @@ impl Proc {
     /// The number of this process here, which getpid(2) does not know where
     /// the pid namespace is another.
     fn own_number(&self) -> io::Result<u32> {
-        let link = beneath(&self.0, "self", OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let link = open_beneath(&self.0, "self".as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         let number = readlinkat(&link, "")?;
         let number = number.to_str().and_then(|n| n.parse().ok());
         number.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -121,7 +137,8 @@ impl Proc {
     /// ENOENT where this proc(5) does not show the process.
     pub fn threads(&self, process: &PidFd) -> io::Result<Vec<Pid>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let mut folder = Dir::from_fd(beneath(self.folder(process)?, "task", flags)?)?;
+        let mut folder =
+            Dir::from_fd(open_beneath(self.folder(process)?, "task".as_ref(), flags)?)?;
         let mut threads = Vec::new();
         for entry in folder.iter() {
             let number = entry?
@@ -156,7 +173,7 @@ impl Proc {
     /// more can be read there.
     fn folder(&self, process: &PidFd) -> io::Result<OwnedFd> {
         let number = self.pid(process)?;
-        let folder = beneath(&self.0, &number.to_string(), OFlag::O_PATH)?;
+        let folder = open_beneath(&self.0, number.to_string().as_ref(), OFlag::O_PATH)?;
         // Else it may have ended before, and the folder be a successor's.
         match self.pid(process)? == number {
             true => Ok(folder),
@@ -167,19 +184,8 @@ impl Proc {
 
 fn read(dir: impl AsFd, path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::from(beneath(dir, path, OFlag::O_RDONLY)?).read_to_end(&mut bytes)?;
+    File::from(open_beneath(dir, path.as_ref(), OFlag::O_RDONLY)?).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Opens what is in this very mount: openat2(2), Linux 5.6.
-fn beneath(dir: impl AsFd, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_SYMLINKS
-        | ResolveFlag::RESOLVE_NO_XDEV;
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .resolve(resolve);
-    Ok(openat2(dir, Path::new(path), how)?)
 }
 
 fn no_data() -> io::Error {
