@@ -207,13 +207,21 @@ fn a_container_of_podmans_is_inspected_by_its_name() {
         outcome.success();
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", podman.on_path().display());
-        let args = ["inspect", "--runtime", "podman", running.name()];
-        let call = ["--call", "clone", "CLONE_NEWUSER"];
-        let inspect = oci_seccomp(&args).args(call).env("PATH", &path);
-        let seen = inspect.run().success();
+        let inspect = |line: &str| {
+            let line = line
+                .replace("oci-seccomp", text(&binary()))
+                .replace("web", running.name());
+            let run = Run::new("sh").args(["-c", &line]).env("PATH", &path);
+            run.run().success()
+        };
+        let help = oci_seccomp(&["inspect", "--help"]).run().success();
+        let example = help.stdout.lines().find(|l| l.contains("--runtime podman"));
+        let seen = inspect(example.expect("an example"));
         assert!(seen.stdout.contains("(podman)"), "{seen}");
         assert!(seen.stdout.contains("1 filter"), "{seen}");
+        assert!(seen.stdout.contains("clone(CLONE_NEWUSER"), "{seen}");
         // podman's own default denies it to a container without CAP_SYS_ADMIN.
+        let seen = inspect("oci-seccomp inspect --runtime podman web --call bpf");
         let call = seen.stdout.rsplit("\ncall\n").next().unwrap_or_default();
         assert!(call.starts_with("ERRNO("), "{seen}");
     }
