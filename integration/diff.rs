@@ -47,12 +47,10 @@ fn shell(dir: &Path, line: &str) -> Outcome {
 }
 
 #[test]
-fn every_example_of_the_help_runs() {
+fn every_example_runs() {
     let dir = folder();
-    let help = Run::new(binary()).args(["diff", "--help"]).run().success();
-    let (_, examples) = help.stdout.split_once("Examples:\n").expect("examples");
-    let lines: Vec<_> = examples.lines().map(str::trim).collect();
-    assert_eq!(lines.len(), 4);
+    let lines = support::examples("diff");
+    assert_eq!(lines.len(), 6);
     for line in lines {
         let seen = shell(dir.path(), &line.replace("/run/bundle", "bundle"));
         let differs = line.contains("old.json");

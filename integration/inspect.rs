@@ -18,7 +18,7 @@ support::on_each_runtime! {
     a_container_armed_by_the_hook_has_the_very_program
     the_runtimes_own_filter_is_held_against_the_section
     both_filters_are_judged_together
-    every_example_of_the_help_runs
+    every_example_runs
 }
 
 /// Denies these, for all architectures that runc tells apart.
@@ -165,19 +165,14 @@ fn both_filters_are_judged_together(runtime: Runtime) {
     assert!(seen.stdout.contains("equal: the same verdict"), "{seen}");
 }
 
-/// What the help shows, with names of this test's in place of its own.
-fn every_example_of_the_help_runs(runtime: Runtime) {
+/// What help and README show, with names of this test's in place of its own.
+fn every_example_runs(runtime: Runtime) {
     let container = Container::new(runtime).no_new_privileges(true);
     let created = sleeping(container.seccomp(&denies(&["mkdir"])));
     started(&created);
-    let help = oci_seccomp(&["inspect", "--help"]).run().success();
-    let (_, examples) = help.stdout.split_once("Examples:\n").expect("examples");
     let mut ran = 0;
-    for line in examples
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.contains("podman"))
-    {
+    let lines = support::examples("inspect").into_iter();
+    for line in lines.filter(|l| !l.contains("podman")) {
         let container = format!(
             "inspect --root {} {}",
             created.root().display(),
@@ -187,13 +182,17 @@ fn every_example_of_the_help_runs(runtime: Runtime) {
             .replace("oci-seccomp", text(&binary()))
             .replace("4242", &created.pid().to_string())
             .replace("inspect web", &container)
-            .replace("/run/bundle", text(created.bundle()))
+            .replace("/run/bundle", "bundle")
+            .replace(
+                "--against bundle",
+                &format!("--against {}", text(created.bundle())),
+            )
             .replace("| less", "");
         let seen = Run::new("sh").args(["-c", &line]).run().success();
         assert!(seen.stdout.contains("1 filter"), "{line}: {seen}");
         ran += 1;
     }
-    assert_eq!(ran, 3);
+    assert_eq!(ran, 6);
 }
 
 #[test]
@@ -214,9 +213,9 @@ fn a_container_of_podmans_is_inspected_by_its_name() {
             let run = Run::new("sh").args(["-c", &line]).env("PATH", &path);
             run.run().success()
         };
-        let help = oci_seccomp(&["inspect", "--help"]).run().success();
-        let example = help.stdout.lines().find(|l| l.contains("--runtime podman"));
-        let seen = inspect(example.expect("an example"));
+        let mut examples = support::examples("inspect").into_iter();
+        let example = examples.find(|l| l.contains("--runtime podman"));
+        let seen = inspect(&example.expect("an example"));
         assert!(seen.stdout.contains("(podman)"), "{seen}");
         assert!(seen.stdout.contains("1 filter"), "{seen}");
         assert!(seen.stdout.contains("clone(CLONE_NEWUSER"), "{seen}");
