@@ -19,20 +19,37 @@ fn shell(dir: &Path, line: &str) -> Outcome {
         .run()
 }
 
-const RECORD: &str = r#"audit: type=1326 audit(1700000000.123:45): auid=1000 uid=0 gid=0 ses=1 pid=9 comm="x" exe="/bin/x" sig=0 arch=c000003e syscall=83 compat=0 ip=0x1 code=0x50000"#;
+/// One of the README's two records.
+fn record(time: u32) -> String {
+    format!(
+        "audit: type=1326 audit({time}.123:45): auid=1000 uid=0 gid=0 ses=1 pid=9 comm=\"x\" \
+         exe=\"/usr/bin/app\" sig=0 arch=c000003e syscall=83 compat=0 ip=0x1 code=0x50000\n"
+    )
+}
+
+const PROFILE: &str = r#"{
+  "defaultAction": "SCMP_ACT_ERRNO",
+  "syscalls": [
+    {"names": ["ptrace"],
+     "action": "SCMP_ACT_KILL_PROCESS"},
+    {"names": ["read", "mseal"],
+     "action": "SCMP_ACT_ALLOW"}
+  ]
+}"#;
 
 fn folder() -> TempDir {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path();
-    let section = json!({
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "syscalls": [{ "names": ["read", "mseal"], "action": "SCMP_ACT_ALLOW" }]
-    });
-    fs::write(path.join("seccomp.json"), section.to_string()).expect("profile");
+    fs::write(path.join("seccomp.json"), PROFILE).expect("profile");
+    let section: Value = serde_json::from_str(PROFILE).expect("JSON");
     fs::create_dir(path.join("bundle")).expect("bundle");
     let config = json!({ "ociVersion": "1.2.0", "linux": { "seccomp": section } });
     fs::write(path.join("bundle/config.json"), config.to_string()).expect("config");
-    fs::write(path.join("audit.log"), format!("noise\n{RECORD}\n")).expect("log");
+    fs::write(
+        path.join("audit.log"),
+        format!("noise\n{}{}", record(1_700_000_000), record(1_700_000_100)),
+    )
+    .expect("log");
     std::os::unix::fs::symlink(binary(), path.join("oci-seccomp")).expect("link");
     dir
 }
@@ -52,6 +69,19 @@ fn every_example_runs() {
         let seen = shell(dir.path(), &line).success();
         assert!(seen.stdout.contains("mkdir"), "{line}: {seen}");
     }
+}
+
+#[test]
+fn the_readme_shows_what_is_really_printed() {
+    let dir = folder();
+    let args = "--profile seccomp.json audit.log";
+    let seen = shell(dir.path(), &format!("oci-seccomp audit {args}")).success();
+    let readme = fs::read_to_string(support::source().join("README.md")).expect("README");
+    let lines = readme.lines().skip_while(|l| l.trim() != "x86_64 mkdir");
+    let lines = lines.map_while(|l| l.strip_prefix("    "));
+    let expected = lines.collect::<Vec<_>>().join("\n");
+    assert!(expected.lines().count() > 3, "{expected}");
+    assert!(seen.stdout.contains(&expected), "{expected}\n{seen}");
 }
 
 #[test]

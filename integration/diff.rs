@@ -25,7 +25,13 @@ fn folder() -> TempDir {
         fs::write(path.join(name), value.to_string()).expect("file");
     };
     file("old.json", &allows(&["read", "mseal"]));
-    file("new.json", &allows(&["read", "write", "mseal"]));
+    let mut new = allows(&["read", "write", "mseal"]);
+    let rules = new["syscalls"].as_array_mut().expect("rules");
+    rules.push(json!({
+        "names": ["clone"], "action": "SCMP_ACT_ALLOW",
+        "args": [{ "index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": 0x1000_0000 }]
+    }));
+    file("new.json", &new);
     file("baseline.json", &testdata("default"));
     file("seccomp.json", &testdata("default"));
     let config = json!({ "ociVersion": "1.2.0", "linux": { "seccomp": testdata("default") } });
@@ -57,6 +63,23 @@ fn every_example_runs() {
         assert_eq!(seen.code(), Some(i32::from(differs)), "{line}: {seen}");
         assert!(!seen.stdout.is_empty(), "{line}");
     }
+}
+
+/// The indented lines of the README from `first` on, as they are printed.
+fn shown(first: &str) -> String {
+    let readme = fs::read_to_string(support::source().join("README.md")).expect("README");
+    let lines = readme.lines().skip_while(|l| l.trim() != first);
+    let lines = lines.map_while(|l| l.strip_prefix("    "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_readme_shows_what_is_really_printed() {
+    let dir = folder();
+    let seen = shell(dir.path(), "oci-seccomp diff old.json new.json").exits(1);
+    let expected = shown("newly allowed");
+    assert!(expected.lines().count() > 3, "{expected}");
+    assert!(seen.stdout.contains(&expected), "{expected}\n{seen}");
 }
 
 #[test]

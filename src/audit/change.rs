@@ -89,6 +89,9 @@ fn allows(policy: &Policy, arch: Arch, nr: u32) -> bool {
     survey.proof.complete && pairs.all(|pair| pair.reference == Action::Allow)
 }
 
+/// The most rules to which the name is added on trial.
+const ALLOWING_LIMIT: usize = 4;
+
 /// Small ones first. A rule without conditions that allows is where the name
 /// belongs; rules that deny it have to lose it where they stand before, or
 /// contradict.
@@ -98,7 +101,8 @@ fn candidates(section: &LinuxSeccomp, rules: &ArchRules, call: &Named) -> Vec<Ve
         rule.action() == LinuxSeccompAction::ScmpActAllow
             && rule.args().as_deref().unwrap_or_default().is_empty()
     };
-    let allowing = syscalls.iter().enumerate().filter(allowing).map(|(i, _)| i);
+    let allowing = syscalls.iter().enumerate().filter(allowing);
+    let allowing = allowing.map(|(i, _)| i).take(ALLOWING_LIMIT);
     let clauses = rules.calls.get(&call.nr).map_or(&[][..], Vec::as_slice);
     let denies = |c: &&Clause| c.action != Action::Allow;
     let denying: BTreeSet<usize> = clauses.iter().filter(denies).map(|c| c.rule).collect();

@@ -223,6 +223,7 @@ impl Diff {
     pub fn new(first: Side<'_>, second: Side<'_>) -> Self {
         let mut arches = first.arches();
         arches.extend(second.arches());
+        arches.push(Arch::native());
         arches.sort_unstable_by_key(|&a| (a != Arch::native(), a));
         arches.dedup();
         let survey = prove::survey(first.reference(), second.programs(), &arches);
@@ -279,11 +280,16 @@ fn changes(first: Side<'_>, second: Side<'_>, pairs: &BTreeMap<Place, Vec<Pair>>
         Action,
         When,
     );
-    let (ours, theirs) = (first.arches(), second.arches());
+    // Programs that tell no architecture apart have an answer for any.
+    let lists = |side: Side<'_>| {
+        let (arches, any) = (side.arches(), side.policy().is_none());
+        move |arch| arches.contains(&arch) || any && arches.is_empty()
+    };
+    let (ours, theirs) = (lists(first), lists(second));
     let mut folded: BTreeMap<Key, Change> = BTreeMap::new();
     for (&(arch, _, nr), pairs) in pairs {
         let name = arch.and_then(|a| syscalls::name(a, nr));
-        let unlisted = arch.and_then(|a| match (ours.contains(&a), theirs.contains(&a)) {
+        let unlisted = arch.and_then(|a| match (ours(a), theirs(a)) {
             (true, false) => Some(Listed::First),
             (false, true) => Some(Listed::Second),
             _ => None,

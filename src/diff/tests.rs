@@ -364,3 +364,27 @@ fn says_in_words_for_which_arguments() {
     );
     assert_eq!(newly(&none, &mixed), [When::Sometimes]);
 }
+
+#[test]
+fn programs_that_tell_no_architecture_apart_have_an_answer_for_each() {
+    let old = old();
+    let nothing = Side {
+        source: "nothing",
+        kind: Kind::Programs(&[]),
+    };
+    let diff = Diff::new(profile("a", &old), nothing);
+    let read_only = |c: &&Change| c.unlisted.is_none() && !c.numbers.is_empty();
+    assert!(
+        diff.changes
+            .iter()
+            .filter(|c| c.call.is_some())
+            .all(|c| read_only(&c))
+    );
+    let mount = diff
+        .changes
+        .iter()
+        .find(|c| c.call.as_deref() == Some("mount"));
+    let mount = mount.expect("it is denied by the profile");
+    assert_eq!((mount.from, mount.to), (Action::Errno(1), Action::Allow));
+    assert_eq!(diff.is_subset(), Some(false));
+}

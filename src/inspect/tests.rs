@@ -253,15 +253,30 @@ fn a_process_that_has_ended_is_gone() -> Test {
     Ok(())
 }
 
+/// The parent waits for its child as after vfork(2), where nothing but
+/// SIGKILL reaches it.
+const UNSTOPPABLE: &str = "
+import ctypes, os
+libc = ctypes.CDLL(None)
+CLONE_VFORK, SIGCHLD = 0x4000, 17
+if libc.syscall(56, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0:
+    print('ready'); input(); os._exit(0)
+print('on')
+";
+
 #[test]
 fn one_that_does_not_stop_in_time_goes_on() -> Test {
-    let mut child = Ready::start(python("print('ready'); print(input())"))?;
-    let error = filters_of(&child.fd()?, Duration::ZERO).err();
-    assert!(
-        error.is_none_or(|e| matches!(e, Unreadable::Time(_))),
-        "the child may have been quick"
-    );
-    child.say("on")?;
-    assert_eq!(child.line()?, "on");
+    let mut parent = Ready::start(python(UNSTOPPABLE))?;
+    let limit = Duration::from_millis(100);
+    for read in [
+        |fd: &PidFd, limit| filters_of(fd, limit).err(),
+        |fd: &PidFd, limit| threads_of(fd, limit).err(),
+    ] {
+        let error = read(&parent.fd()?, limit);
+        assert!(matches!(error, Some(Unreadable::Time(_))), "{error:?}");
+    }
+    assert_eq!(Proc::open()?.tracer(&parent.fd()?), None);
+    parent.say("end")?;
+    assert_eq!(parent.line()?, "on");
     Ok(())
 }
