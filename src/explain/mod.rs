@@ -13,11 +13,11 @@ use crate::flags;
 use crate::peers::{self, Reading};
 use crate::policy::{Action, ArchRules, Call, Clause, Condition, Policy, Reason, Verdict};
 use crate::report::ConditionReport;
-use crate::samples;
+use crate::samples::{self, Samples};
 use crate::syscalls;
 use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompOperator, LinuxSyscall};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the JSON form; see docs/json.md.
 pub const SCHEMA: u32 = 1;
@@ -49,6 +49,8 @@ pub struct Explanation {
     pub missed: Vec<Missed>,
     /// What the runtimes' own filters do, where that is something else.
     pub runtimes: Vec<Other>,
+    /// The runtimes that refuse the profile, with the reason.
+    pub refused: BTreeMap<&'static str, String>,
     /// What the kernel executes for the first outcome's call.
     pub trace: Option<Vec<String>>,
     #[serde(skip)]
@@ -162,6 +164,7 @@ impl Explanation {
             },
             missed: explainer.missed(),
             runtimes: explainer.others(&readings, &outcomes),
+            refused: readings.iter().filter_map(refusal).collect(),
             trace,
             call_text: explainer.call_text(),
             outcomes,
@@ -214,53 +217,38 @@ impl Explainer<'_> {
 
     /// What can become of the call, in the order in which it is decided.
     fn outcomes(&self) -> Vec<Outcome> {
-        let calls = self.calls();
+        let samples = self.samples();
         let mut out = Vec::new();
         for (i, clause) in self.clauses().iter().enumerate() {
             let Some(open) = self.open(clause) else {
                 continue;
             };
-            let decides = |call: &&Call| self.first_match(call) == Some(i);
             // One that never decides is no outcome.
-            if let Some(call) = calls.iter().find(decides) {
-                out.push(self.outcome(call, &open));
-            }
+            let call = samples.iter().find(|s| s.1 == Some(i));
+            out.extend(call.map(|(call, _)| self.outcome(call, &open)));
             if open.is_empty() {
                 return out;
             }
         }
-        let unmatched = |call: &&Call| self.first_match(call).is_none();
-        out.extend(
-            calls
-                .iter()
-                .find(unmatched)
-                .map(|call| self.outcome(call, &[])),
-        );
+        let call = samples.iter().find(|s| s.1.is_none());
+        out.extend(call.map(|(call, _)| self.outcome(call, &[])));
         out
     }
 
-    /// Calls with the arguments given, and at the edges of what is open.
-    fn calls(&self) -> Vec<Call> {
-        let (arch, nr) = (self.question.arch, self.question.nr);
-        let with_given = |mut call: Call| {
-            for (arg, given) in call.args.iter_mut().zip(self.question.given) {
-                *arg = given.unwrap_or(*arg);
+    /// Calls with the arguments given, and at the edges of what is open; each
+    /// with the clause that decides it.
+    fn samples(&self) -> Vec<(Call, Option<usize>)> {
+        let Question {
+            arch, nr, given, ..
+        } = self.question;
+        match self.rules() {
+            Some(rules) => Samples::with_given(rules, *nr, given).iter().collect(),
+            None => {
+                let args = given.map(|given| given.unwrap_or(0));
+                let bare = samples::bare(*arch, *nr);
+                vec![(Call { args, ..bare }, None)]
             }
-            call
-        };
-        let edges = match self.rules() {
-            Some(rules) => samples::around(rules, nr),
-            None => Vec::new(),
-        };
-        let meeting = self.clauses().iter();
-        let meeting = meeting.filter_map(|c| samples::satisfying(arch, nr, &self.open(c)?));
-        let bare = std::iter::once(samples::bare(arch, nr));
-        bare.chain(meeting).chain(edges).map(with_given).collect()
-    }
-
-    fn first_match(&self, call: &Call) -> Option<usize> {
-        let args = call.args.map(|raw| self.question.arch.arg(raw));
-        self.clauses().iter().position(|c| c.matches(&args))
+        }
     }
 
     fn outcome(&self, call: &Call, open: &[Condition]) -> Outcome {
@@ -359,7 +347,7 @@ impl Explainer<'_> {
         let own: Vec<Call> = outcomes
             .iter()
             .map(|o| o.call)
-            .chain(self.calls())
+            .chain(self.samples().into_iter().map(|s| s.0))
             .collect();
         let fits = |call: &Call| {
             let mut pairs = call.args.iter().zip(question.given);
@@ -369,8 +357,7 @@ impl Explainer<'_> {
         let mut out: Vec<Other> = Vec::new();
         for reading in readings {
             let mut seen = BTreeSet::new();
-            let found = reading.differences(&self.filter.translation);
-            let found = found.iter().map(|w| w.call).filter(fits);
+            let found = reading.differences.iter().map(|w| w.call).filter(fits);
             for call in own.iter().copied().chain(found) {
                 let ours = policy.verdict(&call).action;
                 let theirs = reading.verdict(policy, &call);
@@ -434,6 +421,11 @@ impl Explainer<'_> {
             words => format!("{}({})", self.question.asked, words.join(", ")),
         }
     }
+}
+
+/// Why a runtime refuses the profile, if it does.
+fn refusal(reading: &Reading) -> Option<(&'static str, String)> {
+    Some((reading.runtime.name(), reading.refusal()?))
 }
 
 /// A rule in JSON, of its names only the one asked for.

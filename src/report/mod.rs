@@ -455,25 +455,20 @@ impl RuntimeReport {
             }
         };
         let (weaker, other): (Vec<Witness>, Vec<Witness>) = reading
-            .differences(translation)
-            .into_iter()
+            .differences
+            .iter()
+            .copied()
             .partition(Witness::is_weaker);
         let program = reading.program.as_ref().as_ref();
         Self {
             runtime: reading.runtime.name(),
-            refused: program.err().map(chain),
+            refused: reading.refusal(),
             instructions: program.ok().map(|p| p.instructions().len()),
             newer_calls: reading.newer(&translation.policy).map(|a| a.to_string()),
             weaker: weaker.iter().map(report).collect(),
             other: other.iter().map(report).collect(),
         }
     }
-}
-
-/// An error with its cause.
-fn chain(error: &crate::plain::Error) -> String {
-    let cause = std::error::Error::source(error).map(|s| format!(": {s}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 fn rules(filter: &Filter) -> Vec<RuleReport> {
