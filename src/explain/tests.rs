@@ -1,10 +1,11 @@
 //! Answers to questions of every kind.
 
 use super::*;
-use crate::filter::{OnAmbiguity, Options};
+use crate::filter::{Filter, OnAmbiguity, Options};
 use crate::policy::Arch;
 use crate::profile::{KernelVersion, Target};
 use crate::report::style::Style;
+use std::collections::BTreeSet;
 
 const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO",
   "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": [
