@@ -1,5 +1,6 @@
 //! `dry-run` and `explain` as a person meets them: every example of the help,
-//! the README and the page on findings is run as it stands.
+//! the README and the page on findings is run as it stands; and what findings
+//! say of the kernel and the runtimes is tried on them.
 #![forbid(unsafe_code)]
 
 mod support;
@@ -8,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Outcome, Run, binary, source, testdata};
+use support::{Container, Outcome, Run, Runtime, Stage, binary, programs, source, testdata};
 use tempfile::TempDir;
 
 /// The profile of the README's "Why".
@@ -189,4 +190,158 @@ fn a_bundle_says_when_and_where_its_filter_goes_in() {
     fs::write(&config, json.to_string()).expect("config");
     let seen = shell(dir.path(), "oci-seccomp dry-run bundle").success();
     assert!(!seen.stdout.contains("createContainer"), "{seen}");
+}
+
+/// Errno of our rules, which none of the calls below fails with by itself.
+const DENIED: &str = "77";
+
+/// What the probe prints under a profile: the errno of each call.
+fn errnos(profile: &Value, probe: &Path, calls: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("profile.json");
+    fs::write(&path, profile.to_string()).expect("profile");
+    // Without CAP_SYS_ADMIN no_new_privs is what lets a filter be loaded.
+    let seen = Run::new("setpriv")
+        .arg("--no-new-privs")
+        .arg(binary())
+        .args(["init", "--profile"])
+        .arg(&path)
+        .arg("--")
+        .arg(probe)
+        .args(calls.split_whitespace())
+        .run()
+        .success();
+    let lines = seen.stdout.lines().filter(|l| l.contains(" = "));
+    lines
+        .map(|l| l.rsplit(' ').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn denies(name: &str, args: Value) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": [{ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": args }]
+    })
+}
+
+/// The finding `upper-bits`.
+#[test]
+fn the_kernel_takes_fewer_bits_than_a_filter_compares() {
+    let probe = programs::probe();
+    for (name, arg, value, plain, evading) in [
+        ("socket", 0, 16, "16 3 9", "0x100000010 3 9"),
+        ("mkdir", 1, 0o700, "@/none/a 0x1c0", "@/none/a 0x101c0"),
+    ] {
+        let calls = format!("call {name} {plain} -- call {name} {evading}");
+        let equal = json!([{ "index": arg, "value": value, "op": "SCMP_CMP_EQ" }]);
+        let seen = errnos(&denies(name, equal), probe, &calls);
+        assert_eq!(seen[0], DENIED, "{name}");
+        // A socket, or an error of the kernel's own about the path.
+        assert!(["0", "2"].contains(&seen[1].as_str()), "{name}: {seen:?}");
+        let bits = if name == "mkdir" {
+            0xffff
+        } else {
+            0xffff_ffff_u64
+        };
+        let masked = json!([
+            { "index": arg, "value": bits, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ" }
+        ]);
+        let seen = errnos(&denies(name, masked), probe, &calls);
+        assert_eq!(seen, [DENIED, DENIED], "{name}");
+    }
+}
+
+/// The finding `multiplexed-arguments`.
+#[test]
+fn socketcall_makes_what_a_rule_for_socket_denies() {
+    let families = json!([{ "index": 0, "value": 0xffff_0000_u64, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }]);
+    let calls = "call32 socket 16 3 9 -- call32 102 1 buf";
+    let seen = errnos(&denies("socket", families), programs::probe(), calls);
+    assert_eq!(seen[0], DENIED);
+    // The kernel's own answer to a socket of family 0.
+    assert_ne!(seen[1], DENIED, "{seen:?}");
+}
+
+support::on_each_runtime! {
+    starts_with_just_the_calls_that_the_finding_names
+}
+
+/// What Go's runtime, and so runc, may call at any time besides.
+const GO: &[&str] = &[
+    "clone",
+    "clone3",
+    "epoll_ctl",
+    "epoll_pwait",
+    "getpid",
+    "gettid",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "nanosleep",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "sched_yield",
+    "sigaltstack",
+    "tgkill",
+];
+
+/// The finding `runtime-needs`: with these and the workload's own a container
+/// starts, and without one of them it does not.
+fn starts_with_just_the_calls_that_the_finding_names(runtime: Runtime) {
+    for uid in [0, 1000] {
+        let needs = needs(runtime, uid);
+        assert!(needs.contains(&"execve".to_owned()), "{needs:?}");
+        let start = |names: &[&str]| {
+            let profile = json!({
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }]
+            });
+            Container::new(runtime)
+                .uid(uid)
+                .profile_hook(Stage::CreateRuntime, &profile)
+                .args(&["/hello"])
+                .run()
+        };
+        let own = ["write", "exit_group"];
+        let go = if runtime == Runtime::Runc { GO } else { &[] };
+        let names = needs.iter().map(String::as_str).chain(own);
+        let names: Vec<&str> = names.chain(go.iter().copied()).collect();
+        let seen = start(&names).exits(7);
+        assert_eq!(seen.stdout, "hello\n", "{seen}");
+        for left_out in ["capset", "execve"] {
+            let rest: Vec<&str> = names.iter().copied().filter(|n| *n != left_out).collect();
+            let seen = start(&rest);
+            assert_ne!(seen.stdout, "hello\n", "without {left_out}: {seen}");
+        }
+    }
+}
+
+/// What a dry run says that a runtime calls, for a profile that allows nothing.
+fn needs(runtime: Runtime, uid: u32) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = json!({
+        "process": {"noNewPrivileges": false, "user": {"uid": uid, "gid": uid}},
+        "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}
+    });
+    fs::write(dir.path().join("config.json"), config.to_string()).expect("config");
+    let seen = Run::new(binary())
+        .arg("dry-run")
+        .arg(dir.path())
+        .args(["--format", "json"]);
+    let report: Value = serde_json::from_str(&seen.run().success().stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let ours = findings.iter().find(|f| {
+        let message = f["message"].as_str().unwrap_or_default();
+        f["id"] == "runtime-needs" && message.contains(runtime.name())
+    });
+    let subjects = ours.expect("a finding")["subjects"]
+        .as_array()
+        .expect("subjects");
+    subjects
+        .iter()
+        .filter_map(|s| s.as_str())
+        .map(str::to_owned)
+        .collect()
 }

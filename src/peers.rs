@@ -125,6 +125,10 @@ pub struct Reading {
     pub runtime: Runtime,
     /// Its program without what it puts before it, or why there is none.
     pub program: Arc<Result<Program, plain::Error>>,
+    /// The calls on which it differs, one for each number and direction;
+    /// `expected` is what the profile says. Calls newer than the profile are
+    /// left out: [`Reading::newer`] says what becomes of them.
+    pub differences: Vec<Witness>,
     /// For each architecture the number above which a call gets ENOSYS before
     /// the program is asked.
     stub: Vec<(Arch, u32)>,
@@ -138,17 +142,22 @@ pub struct Reading {
 pub fn readings(section: &LinuxSeccomp, translation: &Translation) -> Vec<Reading> {
     let plain = Arc::new(plain::compile(section, translation, None));
     let (swapped, youki) = swapped(translation);
-    let reading = |runtime| Reading {
-        runtime,
-        program: match runtime {
-            Runtime::Youki if swapped => Arc::new(plain::compile(section, &youki, None)),
-            _ => Arc::clone(&plain),
-        },
-        stub: match runtime {
-            Runtime::Runc => stub(section, translation),
-            _ => Vec::new(),
-        },
-        unswapped: (swapped && runtime == Runtime::Youki).then(|| Arc::clone(&plain)),
+    let reading = |runtime| {
+        let mut reading = Reading {
+            runtime,
+            differences: Vec::new(),
+            program: match runtime {
+                Runtime::Youki if swapped => Arc::new(plain::compile(section, &youki, None)),
+                _ => Arc::clone(&plain),
+            },
+            stub: match runtime {
+                Runtime::Runc => stub(section, translation),
+                _ => Vec::new(),
+            },
+            unswapped: (swapped && runtime == Runtime::Youki).then(|| Arc::clone(&plain)),
+        };
+        reading.differences = reading.compare(&translation.policy);
+        reading
     };
     Runtime::ALL.map(reading).into()
 }
@@ -222,15 +231,18 @@ impl Reading {
         })
     }
 
-    /// The calls on which the runtime differs, one for each number and
-    /// direction; `expected` is what the profile says. Calls newer than the
-    /// profile are left out: [`Reading::newer`] says what becomes of them.
+    /// Why the runtime refuses the profile, if it does.
     #[must_use]
-    pub fn differences(&self, translation: &Translation) -> Vec<Witness> {
+    pub fn refusal(&self) -> Option<String> {
+        let error = self.program.as_ref().as_ref().err()?;
+        let cause = std::error::Error::source(error).map(|s| format!(": {s}"));
+        Some(format!("{error}{}", cause.unwrap_or_default()))
+    }
+
+    fn compare(&self, policy: &Policy) -> Vec<Witness> {
         let Ok(program) = self.program.as_ref() else {
             return Vec::new();
         };
-        let policy = &translation.policy;
         let mut seen = BTreeSet::new();
         let mut out = Vec::new();
         prove::compare(policy, program, None, |mut witness| {

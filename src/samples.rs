@@ -2,7 +2,7 @@
 //! about it. Each is held against [`Policy::verdict`] before it is shown.
 #![forbid(unsafe_code)]
 
-use crate::policy::{Action, Arch, ArchRules, Call, Clause, Compare, Condition, Policy, Reason};
+use crate::policy::{Action, Arch, ArchRules, Call, Clause, Compare, Condition, Policy};
 use std::collections::BTreeSet;
 
 /// The most calls that are made for one number.
@@ -36,24 +36,99 @@ pub fn satisfying(arch: Arch, nr: u32, conditions: &[Condition]) -> Option<Call>
     Some(call)
 }
 
-/// Calls of one number at the edges of all its clauses, the plainest first:
-/// the product over the arguments that matter, cut to a few thousand.
+/// Calls of one number at the edges of all its clauses, the plainest first,
+/// each with the clause that decides it: the product over the arguments that
+/// matter, cut to a few thousand, and one for each clause.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    calls: Vec<(Call, Option<usize>)>,
+}
+
+impl Samples {
+    /// All of one number.
+    #[must_use]
+    pub fn new(rules: &ArchRules, nr: u32) -> Self {
+        Self::with_given(rules, nr, &[None; 6])
+    }
+
+    /// Those with these arguments; `None` may be anything.
+    #[must_use]
+    pub fn with_given(rules: &ArchRules, nr: u32, given: &[Option<u64>; 6]) -> Self {
+        let clauses = rules.calls.get(&nr).map_or(&[][..], Vec::as_slice);
+        let with_given = |mut call: Call| {
+            for (arg, given) in call.args.iter_mut().zip(given) {
+                *arg = given.unwrap_or(*arg);
+            }
+            call
+        };
+        let meeting = clauses
+            .iter()
+            .filter_map(|c| satisfying(rules.arch, nr, &c.conditions))
+            .map(with_given);
+        let mut calls = product(rules.arch, nr, clauses, given);
+        calls.extend(meeting);
+        let decided = |call: Call| {
+            let args = call.args.map(|raw| rules.arch.arg(raw));
+            (call, clauses.iter().position(|c| c.matches(&args)))
+        };
+        Self {
+            calls: calls.into_iter().map(decided).collect(),
+        }
+    }
+
+    /// Each call, with the index of the first clause of its number that
+    /// matches.
+    pub fn iter(&self) -> impl Iterator<Item = (Call, Option<usize>)> {
+        self.calls.iter().copied()
+    }
+
+    /// A call that this clause decides; that none does for `None`.
+    #[must_use]
+    pub fn decided_by(&self, clause: Option<usize>) -> Option<Call> {
+        self.iter().find(|c| c.1 == clause).map(|c| c.0)
+    }
+
+    /// What the calls get: each action, with a call.
+    #[must_use]
+    pub fn outcomes(&self, policy: &Policy) -> Vec<(Action, Call)> {
+        let mut seen = BTreeSet::new();
+        let mut out: Vec<(Action, Call)> = Vec::new();
+        // What one clause decides has one outcome.
+        for (call, _) in self.iter().filter(|c| seen.insert(c.1)) {
+            let action = policy.verdict(&call).action;
+            if out.iter().all(|o| o.0 != action) {
+                out.push((action, call));
+            }
+        }
+        out
+    }
+}
+
+/// What calls of one number get: each action, with a call.
 #[must_use]
-pub fn around(rules: &ArchRules, nr: u32) -> Vec<Call> {
-    let clauses = rules.calls.get(&nr).map_or(&[][..], Vec::as_slice);
-    let mut calls = vec![bare(rules.arch, nr)];
-    for arg in 0..6u8 {
+pub fn outcomes(policy: &Policy, rules: &ArchRules, nr: u32) -> Vec<(Action, Call)> {
+    Samples::new(rules, nr).outcomes(policy)
+}
+
+/// The product of the values at the edges of each argument that is not given.
+fn product(arch: Arch, nr: u32, clauses: &[Clause], given: &[Option<u64>; 6]) -> Vec<Call> {
+    let mut first = bare(arch, nr);
+    for (arg, given) in first.args.iter_mut().zip(given) {
+        *arg = given.unwrap_or(0);
+    }
+    let mut calls = vec![first];
+    for arg in (0..6u8).filter(|&arg| given[usize::from(arg)].is_none()) {
         let on = clauses.iter().flat_map(|c| &c.conditions);
         let compares = on.filter(|c| c.arg == arg).map(|c| c.compare);
         let values: BTreeSet<u64> = compares
             .flat_map(edges)
-            .filter(|v| rules.arch.arg(*v) == *v)
+            .filter(|v| arch.arg(*v) == *v)
             .collect();
         let before = calls.len();
         for value in values {
             for i in 0..before {
                 if calls.len() >= LIMIT {
-                    break;
+                    return calls;
                 }
                 let mut call = calls[i];
                 call.args[usize::from(arg)] = value;
@@ -62,40 +137,6 @@ pub fn around(rules: &ArchRules, nr: u32) -> Vec<Call> {
         }
     }
     calls
-}
-
-/// What calls of one number get: each action, with a call.
-#[must_use]
-pub fn outcomes(policy: &Policy, rules: &ArchRules, nr: u32) -> Vec<(Action, Call)> {
-    let mut out: Vec<(Action, Call)> = Vec::new();
-    for call in around(rules, nr) {
-        let action = policy.verdict(&call).action;
-        if out.iter().all(|o| o.0 != action) {
-            out.push((action, call));
-        }
-    }
-    out
-}
-
-/// A call that this clause decides, as the first of its number that matches.
-#[must_use]
-pub fn decided_by(rules: &ArchRules, nr: u32, clause: &Clause) -> Option<Call> {
-    let clauses = rules.calls.get(&nr)?;
-    let plain = satisfying(rules.arch, nr, &clause.conditions);
-    let decides = |call: &Call| {
-        let args = call.args.map(|raw| rules.arch.arg(raw));
-        let first = clauses.iter().find(|c| c.matches(&args));
-        first.is_some_and(|c| std::ptr::eq(c, clause))
-    };
-    let mut tried = plain.into_iter().chain(around(rules, nr));
-    tried.find(decides)
-}
-
-/// A call that no clause of its number matches.
-#[must_use]
-pub fn unmatched(policy: &Policy, rules: &ArchRules, nr: u32) -> Option<Call> {
-    let by_rule = |c: &Call| matches!(policy.verdict(c).reason, Reason::Rule(_));
-    around(rules, nr).into_iter().find(|c| !by_rule(c))
 }
 
 /// Values at, below and above a constant; of a mask the datum, with each bit
@@ -190,12 +231,16 @@ mod tests {
         let actions: BTreeSet<Action> = outcomes(&policy, rules, 8).iter().map(|o| o.0).collect();
         let expected = [Action::Errno(1), Action::Errno(5), Action::Allow];
         assert_eq!(actions, expected.into());
-        let clauses = &rules.calls[&8];
-        let decides: Vec<bool> = clauses
-            .iter()
-            .map(|c| decided_by(rules, 8, c).is_some())
-            .collect();
+        let samples = Samples::new(rules, 8);
+        let decides = [0, 1, 2].map(|i| samples.decided_by(Some(i)).is_some());
         assert_eq!(decides, [true, false, true]);
-        assert!(unmatched(&policy, rules, 8).is_some());
+        assert!(samples.decided_by(None).is_some());
+        let given = [None, Some(6), None, None, None, None];
+        let samples = Samples::with_given(rules, 8, &given);
+        assert!(
+            samples
+                .iter()
+                .all(|(call, by)| call.args[1] == 6 && by == Some(0))
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Answers to questions of every kind.
 
 use super::*;
-use crate::filter::{OnAmbiguity, Options};
+use crate::filter::{Filter, OnAmbiguity, Options};
 use crate::policy::Arch;
 use crate::profile::{KernelVersion, Target};
 use crate::report::style::Style;
+use std::collections::BTreeSet;
 
 const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO",
   "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": [
@@ -20,6 +21,10 @@ const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO",
   {"names": ["pwritev2"], "action": "SCMP_ACT_ALLOW"}]}"#;
 
 fn explain(syscall: &str, args: &[&str], arch: Option<&str>) -> Explanation {
+    explain_with(PROFILE, syscall, args, arch)
+}
+
+fn explain_with(profile: &str, syscall: &str, args: &[&str], arch: Option<&str>) -> Explanation {
     let target = Target {
         capabilities: Default::default(),
         arch: Arch::X86_64,
@@ -29,7 +34,7 @@ fn explain(syscall: &str, args: &[&str], arch: Option<&str>) -> Explanation {
         ambiguity: OnAmbiguity::First,
         ..Options::default()
     };
-    let filter = Filter::parse("p.json", PROFILE, &target, options).unwrap();
+    let filter = Filter::parse("p.json", profile, &target, options).unwrap();
     let question = Question::parse(syscall, args, arch).unwrap();
     let explanation = Explanation::new(&filter, &question, true);
     // What is said is what profile and program do.
@@ -195,6 +200,26 @@ fn the_json_has_a_schema_and_the_same_facts() {
     }
     assert!(page.contains(&format!("`explain`: schema {SCHEMA}\n")));
     insta::assert_snapshot!(json);
+}
+
+#[test]
+fn a_runtime_that_refuses_the_profile_does_not_the_same() {
+    let rule = |action| {
+        format!(
+            r#"{{"names": ["lseek"], "action": "SCMP_ACT_{action}",
+                "args": [{{"index": 2, "value": 1, "op": "SCMP_CMP_EQ"}}]}}"#
+        )
+    };
+    let profile = format!(
+        r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{}, {}]}}"#,
+        rule("ALLOW"),
+        rule("LOG")
+    );
+    let explanation = explain_with(&profile, "lseek", &[], None);
+    assert_eq!(explanation.refused.len(), 3);
+    let text = explanation.to_text(Style::PLAIN, false);
+    assert!(text.contains("  runc   refuses the profile: "), "{text}");
+    assert!(!text.contains("the same"), "{text}");
 }
 
 #[test]

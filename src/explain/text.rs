@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Explanation, Failed, Missed, Other, Outcome, RuleText};
+use crate::peers::Runtime;
 use crate::report::ConditionReport;
 use crate::report::style::{Style, Tone, clean, count, heading, wrap};
 use std::fmt::Write;
@@ -94,20 +95,25 @@ impl Explanation {
 
     fn runtimes(&self, out: &mut String, style: Style, verbose: bool) {
         heading(out, style, "runtimes by themselves");
-        if self.runtimes.is_empty() {
-            let _ = writeln!(out, "  runc, crun and youki do the same");
-            return;
+        for (runtime, why) in &self.refused {
+            let text = wrap(&format!("refuses the profile: {why}"), 9, 9);
+            let runtime = style.paint(Tone::Strong, &format!("{runtime:<6}"));
+            let _ = writeln!(out, "  {runtime} {text}");
         }
-        let names = ["runc", "crun", "youki"];
-        let same = names
-            .iter()
-            .filter(|n| self.runtimes.iter().all(|o| o.runtime != **n));
-        let same: Vec<&str> = same.copied().collect();
+        let names = Runtime::ALL.iter().map(|r| r.name());
+        let same = names.filter(|n| {
+            self.runtimes.iter().all(|o| o.runtime != *n) && !self.refused.contains_key(n)
+        });
+        let same: Vec<&str> = same.collect();
         for other in &self.runtimes {
             other.write(out, style, verbose);
         }
-        if !same.is_empty() {
-            let _ = writeln!(out, "  {}  the same", same.join(", "));
+        match same.as_slice() {
+            [] => {}
+            ["runc", "crun", "youki"] => out.push_str("  runc, crun and youki do the same\n"),
+            same => {
+                let _ = writeln!(out, "  {}  the same", same.join(", "));
+            }
         }
     }
 

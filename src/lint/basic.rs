@@ -5,7 +5,7 @@ use super::{Finding, Id, Severity, Witness, list, native, rule_in_file};
 use crate::filter::Filter;
 use crate::policy::{Action, Arch, ArchRules, Call, Policy};
 use crate::profile::UnknownKey;
-use crate::samples;
+use crate::samples::{self, Samples};
 use crate::syscalls::{self, Wiring, resolve};
 use crate::translate::{Finding as Found, FindingKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,7 +148,8 @@ fn evaded(filter: &Filter, by: &str, arch: Arch, named: &[(usize, &str)]) -> Opt
     let policy = &filter.translation.policy;
     let mut open: Vec<String> = Vec::new();
     let mut first = None;
-    for &(rule, name) in named {
+    let mut seen = BTreeSet::new();
+    for &(rule, name) in named.iter().filter(|n| seen.insert(n.1)) {
         let Wiring::Multiplexed { by, sub, .. } = resolve(name, arch) else {
             continue;
         };
@@ -159,9 +160,7 @@ fn evaded(filter: &Filter, by: &str, arch: Arch, named: &[(usize, &str)]) -> Opt
         let direct = strictest(policy, name);
         let evades = direct.filter(|(_, _, a)| a.permissiveness() < verdict.permissiveness());
         if let Some((arch_of, call, _)) = evades {
-            if open.iter().all(|n| n != name) {
-                open.push(name.to_owned());
-            }
+            open.push(name.to_owned());
             let witness = [
                 Witness::of(filter, arch_of, call),
                 Witness::of(filter, arch, through),
@@ -198,53 +197,58 @@ fn strictest(policy: &Policy, name: &str) -> Option<(Arch, Call, Action)> {
 /// Rules that repeat the default and make no difference.
 fn default_action(filter: &Filter) -> Vec<Finding> {
     let policy = &filter.translation.policy;
-    let rules = filter.translation.rules.iter().enumerate();
-    let repeats = rules.filter(|(_, clauses)| {
+    let repeats = |rule: &usize| {
+        let clauses = &filter.translation.rules[*rule];
         !clauses.is_empty() && clauses.iter().all(|c| c.action == policy.default)
-    });
-    let idle = repeats.filter(|(rule, _)| changes_nothing(policy, *rule));
-    let finding = |(rule, _)| {
+    };
+    let mut idle: BTreeSet<usize> = (0..filter.translation.rules.len())
+        .filter(repeats)
+        .collect();
+    let mut touched = BTreeSet::new();
+    for rules in &policy.arches {
+        for (&nr, clauses) in &rules.calls {
+            let own = clauses.iter().map(|c| c.rule).filter(|r| idle.contains(r));
+            let own: Vec<usize> = own.collect();
+            touched.extend(own.iter().copied());
+            if own.is_empty() {
+                continue;
+            }
+            // Without it, calls above would be newer than the profile.
+            if rules.newest == Some(nr) && clauses.iter().all(|c| own.contains(&c.rule)) {
+                own.iter().for_each(|rule| _ = idle.remove(rule));
+            }
+            for rule in differing(policy, rules, nr) {
+                idle.remove(&rule);
+            }
+        }
+    }
+    let finding = |rule: &usize| {
         Finding::new::<&str>(
             Id::DefaultAction,
-            rule,
+            *rule,
             &[],
             format!("says {}, as the default does", policy.default),
             "remove it, unless it is there for a reader",
         )
     };
-    idle.map(finding).collect()
+    idle.intersection(&touched).map(finding).collect()
 }
 
-/// Whether the verdicts are the same without a rule. Its calls stay named, so
-/// that the ones newer than the profile are the same.
-fn changes_nothing(policy: &Policy, rule: usize) -> bool {
-    let mut without = policy.clone();
-    let mut touched = false;
-    for rules in &mut without.arches {
-        let last = rules.newest;
-        let newest = rules
-            .calls
-            .iter()
-            .filter(|(_, c)| c.iter().any(|c| c.rule != rule));
-        let newest = newest.map(|(nr, _)| *nr).next_back();
-        if last.is_some() && newest != last {
-            return false;
-        }
-        for clauses in rules.calls.values_mut() {
-            let before = clauses.len();
-            clauses.retain(|c| c.rule != rule);
-            touched |= clauses.len() < before;
+/// Rules without which some call of a number would get another verdict.
+fn differing(policy: &Policy, rules: &ArchRules, nr: u32) -> BTreeSet<usize> {
+    let clauses = rules.calls.get(&nr).map_or(&[][..], Vec::as_slice);
+    let mut out = BTreeSet::new();
+    for (call, first) in Samples::new(rules, nr).iter() {
+        let Some(first) = first else { continue };
+        let args = call.args.map(|raw| rules.arch.arg(raw));
+        let clause = &clauses[first];
+        let mut later = clauses[first..].iter();
+        let next = later.find(|c| c.rule != clause.rule && c.matches(&args));
+        if next.map_or(policy.default, |c| c.action) != clause.action {
+            out.insert(clause.rule);
         }
     }
-    touched
-        && policy.arches.iter().all(|rules| {
-            let own = rules
-                .calls
-                .iter()
-                .filter(|(_, c)| c.iter().any(|c| c.rule == rule));
-            let mut calls = own.flat_map(|(&nr, _)| samples::around(rules, nr));
-            calls.all(|c| policy.verdict(&c).action == without.verdict(&c).action)
-        })
+    out
 }
 
 /// Names that are calls elsewhere only.

@@ -6,7 +6,7 @@ use crate::compile::fold::{Folded, fold};
 use crate::filter::Filter;
 use crate::flags;
 use crate::policy::{ArchRules, Call, Clause, Compare, Condition, Policy, Reason};
-use crate::samples;
+use crate::samples::{self, Samples};
 use crate::signatures::{self, Kind};
 use std::collections::BTreeSet;
 
@@ -24,14 +24,15 @@ pub(super) fn findings(filter: &Filter) -> Vec<Finding> {
             nr,
             name: name_of(rules.arch, nr),
             clauses,
+            samples: Samples::new(rules, nr),
         };
         out.extend(call.upper_bits());
         out.extend(call.overlaps());
-        for clause in clauses {
+        for (i, clause) in clauses.iter().enumerate() {
             out.extend(call.constant(clause));
             for condition in &clause.conditions {
-                out.extend(call.low_half(clause, condition));
-                out.extend(call.pointer(clause, condition));
+                out.extend(call.low_half(i, condition));
+                out.extend(call.pointer(i, condition));
                 out.extend(call.mask_bits(clause, condition));
             }
         }
@@ -75,6 +76,7 @@ struct Examined<'a> {
     nr: u32,
     name: String,
     clauses: &'a [Clause],
+    samples: Samples,
 }
 
 impl Examined<'_> {
@@ -101,7 +103,7 @@ impl Examined<'_> {
             .map(|c| c.arg)
             .collect();
         let level = |call: &Call| self.policy.verdict(call).action.permissiveness();
-        for base in samples::around(self.rules, self.nr) {
+        for (base, _) in self.samples.iter() {
             for &arg in &compared {
                 let at = usize::from(arg);
                 let Some(kind) = kinds.get(at) else { continue };
@@ -138,7 +140,7 @@ impl Examined<'_> {
     }
 
     /// A value compared in its low bits only, where the others matter.
-    fn low_half(&self, clause: &Clause, condition: &Condition) -> Option<Finding> {
+    fn low_half(&self, clause: usize, condition: &Condition) -> Option<Finding> {
         let Compare::MaskedEq { mask, .. } = condition.compare else {
             return None;
         };
@@ -150,7 +152,7 @@ impl Examined<'_> {
         if !whole || !is_wide || is_flags || mask.count_ones() < 16 {
             return None;
         }
-        let call = samples::decided_by(self.rules, self.nr, clause)?;
+        let call = self.samples.decided_by(Some(clause))?;
         let mut other = call;
         other.args[usize::from(condition.arg)] ^= mask.wrapping_add(1);
         let (first, second) = (self.witness(call), self.witness(other));
@@ -164,13 +166,19 @@ impl Examined<'_> {
         );
         let remedy = "compare it whole: SCMP_CMP_EQ";
         (open && same).then(|| {
-            Finding::new(Id::LowHalf, clause.rule, &[&self.name], message, remedy)
-                .with([first, second])
+            Finding::new(
+                Id::LowHalf,
+                self.clauses[clause].rule,
+                &[&self.name],
+                message,
+                remedy,
+            )
+            .with([first, second])
         })
     }
 
     /// A pointer compared with anything but NULL.
-    fn pointer(&self, clause: &Clause, condition: &Condition) -> Option<Finding> {
+    fn pointer(&self, clause: usize, condition: &Condition) -> Option<Finding> {
         let is_null = matches!(
             condition.compare,
             Compare::Eq(0) | Compare::Ne(0) | Compare::Gt(0)
@@ -178,10 +186,12 @@ impl Examined<'_> {
         if is_null || self.kind(condition.arg)? != Kind::Pointer {
             return None;
         }
-        let call = samples::decided_by(self.rules, self.nr, clause)?;
-        let elsewhere = samples::around(self.rules, self.nr).into_iter().find(|c| {
-            self.policy.verdict(c).action != self.policy.verdict(&call).action
-                && (0..6).all(|i| i == usize::from(condition.arg) || c.args[i] == call.args[i])
+        let call = self.samples.decided_by(Some(clause))?;
+        let action = self.policy.verdict(&call).action;
+        let elsewhere = self.samples.iter().map(|s| s.0).find(|c| {
+            let others = (0..6).filter(|i| *i != usize::from(condition.arg));
+            others.into_iter().all(|i| c.args[i] == call.args[i])
+                && self.policy.verdict(c).action != action
         })?;
         let message = format!(
             "{} compares an address, not what is there",
@@ -190,7 +200,7 @@ impl Examined<'_> {
         let remedy = "decide by another argument, by SCMP_ACT_NOTIFY, or by Landlock for paths";
         let finding = Finding::new(
             Id::PointerArgument,
-            clause.rule,
+            self.clauses[clause].rule,
             &[&self.name],
             message,
             remedy,
@@ -249,43 +259,43 @@ impl Examined<'_> {
     }
 
     /// Pairs of conditional rules with different actions that some call
-    /// matches both; an unconditional one at the end is a rule for the rest.
+    /// matches both; an unconditional one at the end is a rule for the rest,
+    /// and one that never decides is found as such.
     fn overlaps(&self) -> Vec<Finding> {
-        let calls = samples::around(self.rules, self.nr);
+        let deciding: BTreeSet<usize> = self.samples.iter().filter_map(|s| s.1).collect();
+        let mut seen = BTreeSet::new();
         let mut out = Vec::new();
-        for (j, later) in self.clauses.iter().enumerate().skip(1) {
-            let both = calls.iter().find_map(|call| {
-                let args = call.args.map(|raw| self.rules.arch.arg(raw));
-                let first = self.clauses.iter().position(|c| c.matches(&args))?;
-                let earlier = &self.clauses[first];
-                let differ = first < j
-                    && earlier.action != later.action
-                    && !later.conditions.is_empty()
-                    && later.matches(&args);
-                differ.then_some((earlier, *call))
+        for (call, first) in self.samples.iter() {
+            let Some(first) = first else { continue };
+            let earlier = &self.clauses[first];
+            let args = call.args.map(|raw| self.rules.arch.arg(raw));
+            let later = self.clauses.iter().enumerate().skip(first + 1);
+            let later = later.filter(|(_, c)| {
+                c.action != earlier.action && !c.conditions.is_empty() && c.matches(&args)
             });
-            let Some((earlier, call)) = both else {
-                continue;
-            };
-            // One that never decides is found as such.
-            if samples::decided_by(self.rules, self.nr, later).is_none() {
-                continue;
+            for (j, later) in later {
+                if deciding.contains(&j) && seen.insert(later.rule) {
+                    out.push(self.overlap(earlier, later, call));
+                }
             }
-            let message = format!(
-                "overlaps rule {}, which comes first and says {}",
-                rule_in_file(self.filter, earlier.rule),
-                earlier.action
-            );
-            let remedy = "make the conditions exclude each other: runtimes decide otherwise";
-            let finding = Finding::new(
-                Id::OverlappingRules,
-                later.rule,
-                &[&self.name],
-                message,
-                remedy,
-            );
-            out.push(finding.with([self.witness(call)]));
         }
         out
+    }
+
+    fn overlap(&self, earlier: &Clause, later: &Clause, call: Call) -> Finding {
+        let message = format!(
+            "overlaps rule {}, which comes first and says {}",
+            rule_in_file(self.filter, earlier.rule),
+            earlier.action
+        );
+        let remedy = "make the conditions exclude each other: runtimes decide otherwise";
+        let finding = Finding::new(
+            Id::OverlappingRules,
+            later.rule,
+            &[&self.name],
+            message,
+            remedy,
+        );
+        finding.with([self.witness(call)])
     }
 }

@@ -288,10 +288,8 @@ impl Calls<'_> {
             let names = sections.get(rule)?.names().iter().filter(reads);
             let names: Vec<String> = names.cloned().collect();
             let nr = self.number(names.first()?)?;
-            let calls = samples::around(self.rules, nr);
-            let call = calls
-                .into_iter()
-                .find(|c| self.policy.verdict(c).action == Action::Notify)?;
+            let outcomes = samples::outcomes(self.policy, self.rules, nr);
+            let (_, call) = outcomes.into_iter().find(|o| o.0 == Action::Notify)?;
             let message = "the agent reads the arguments from memory, where another thread can \
                            change them before it says continue";
             let remedy = "let the agent make the call itself, on a copy of the arguments; \

@@ -135,7 +135,7 @@ pub fn wrap(text: &str, first: usize, indent: usize) -> String {
     out
 }
 
-/// Columns of a label of [`line`].
+/// Columns of a label of [`line()`].
 pub const LABEL: usize = 15;
 
 /// Writes a label and what belongs to it, over several lines if need be.

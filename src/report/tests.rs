@@ -1,7 +1,8 @@
 //! The report as people and programs get it.
 
 use super::*;
-use crate::filter::{OnAmbiguity, Options};
+use crate::filter::{Filter, OnAmbiguity, Options};
+use crate::policy::Arch;
 use crate::profile::KernelVersion;
 use style::Style;
 

@@ -267,8 +267,11 @@ impl RuleReport {
                 .iter()
                 .map(|(arch, n)| format!("{n} on {arch}"))
                 .collect();
-            let text = format!("{pad}calls: {}", calls.join(", "));
-            let _ = writeln!(out, "{}", style.paint(Tone::Faint, &text));
+            let text = wrap(&format!("calls: {}", calls.join(", ")), NAMES, NAMES);
+            for part in text.lines() {
+                let part = style.paint(Tone::Faint, part.trim_start());
+                let _ = writeln!(out, "{pad}{part}");
+            }
         }
     }
 }
