@@ -524,7 +524,8 @@ pub struct DiffArgs {
 /// `inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The number of a process, or a container
+    /// The number of a process, or a container; with --runtime or --root a
+    /// number is a container too
     #[arg(value_name = "PID|CONTAINER")]
     pub target: String,
     /// Who knows the container: podman, or an OCI runtime by name or path;

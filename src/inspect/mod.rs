@@ -17,7 +17,10 @@
 mod report;
 mod text;
 
-pub use report::{Answer, Asked, Container, Declared, Report, Strictness};
+pub use report::{
+    Answer, Answered, Asked, Container, Declared, Described, Group, Judged, Report, Shown,
+    Strictness,
+};
 
 use std::error::Error as _;
 use std::fs::File;
