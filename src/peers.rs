@@ -147,7 +147,10 @@ pub fn readings(section: &LinuxSeccomp, translation: &Translation) -> Vec<Readin
             runtime,
             differences: Vec::new(),
             program: match runtime {
-                Runtime::Youki if swapped => Arc::new(plain::compile(section, &youki, None)),
+                // What keeps libseccomp busy for ever does so either way.
+                Runtime::Youki if swapped && !is_endless(&plain) => {
+                    Arc::new(plain::compile(section, &youki, None))
+                }
                 _ => Arc::clone(&plain),
             },
             stub: match runtime {
@@ -160,6 +163,13 @@ pub fn readings(section: &LinuxSeccomp, translation: &Translation) -> Vec<Readin
         reading
     };
     Runtime::ALL.map(reading).into()
+}
+
+const fn is_endless(program: &Result<Program, plain::Error>) -> bool {
+    matches!(
+        program,
+        Err(plain::Error::Endless | plain::Error::TooMany { .. })
+    )
 }
 
 /// The profile as youki reads it: `ScmpArgCompare::new(index,
