@@ -265,6 +265,67 @@ fn socketcall_makes_what_a_rule_for_socket_denies() {
 
 support::on_each_runtime! {
     starts_with_just_the_calls_that_the_finding_names
+    does_by_itself_what_explain_says
+}
+
+/// The runtime loads the section by itself, and its filter does with each call
+/// what `explain` says that it does; where that is not what the profile says,
+/// too.
+fn does_by_itself_what_explain_says(runtime: Runtime) {
+    let at_most = |value: u64| json!([{ "index": 1, "value": value, "op": "SCMP_CMP_LE" }]);
+    let rule = |name: &str, args: Value| json!({ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": args });
+    let section = json!({
+        "defaultAction": "SCMP_ACT_LOG",
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [
+            rule("lseek", at_most(0x1_0000_0005)),
+            rule("lseek", at_most(5)),
+            rule("mkdir", json!([{ "index": 1, "value": 448, "op": "SCMP_CMP_EQ" }])),
+            { "names": ["mkdir"], "action": "SCMP_ACT_ALLOW" },
+            rule("dup", json!([{ "index": 0, "value": 98, "op": "SCMP_CMP_EQ" }]))
+        ]
+    });
+    let calls = [
+        ("lseek", ["99", "6", "0"]),
+        ("lseek", ["99", "3", "0"]),
+        ("mkdir", ["@/none/a", "0x1c0", "0"]),
+        ("mkdir", ["@/none/a", "0x1ed", "0"]),
+        ("dup", ["98", "0", "0"]),
+        ("dup", ["99", "0", "0"]),
+    ];
+    let mut differ = 0;
+    for (call, args) in calls {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("profile.json");
+        fs::write(&path, section.to_string()).expect("profile");
+        // A path is any pointer to a filter.
+        let numbers = args.map(|a| if a.starts_with('@') { "1" } else { a });
+        let seen = Run::new(binary())
+            .args(["explain", "--ambiguous", "first", "--format", "json"])
+            .arg(&path)
+            .arg(call)
+            .args(numbers)
+            .run()
+            .success();
+        let answer: Value = serde_json::from_str(&seen.stdout).expect("JSON");
+        let others = answer["runtimes"].as_array().expect("a list");
+        let other = others.iter().find(|o| o["runtime"] == runtime.name());
+        differ += usize::from(other.is_some());
+        let said = other.map_or(&answer["outcomes"][0]["action"], |o| &o["action"]);
+        let seen = Container::new(runtime)
+            .no_new_privileges(true)
+            .seccomp(&section)
+            .probe(&format!("call {call} {}", args.join(" ")))
+            .run()
+            .success();
+        let denied = seen.errno(call) == 77;
+        assert_eq!(
+            denied,
+            said == "ERRNO(77)",
+            "{call} {args:?}: {said} {seen}"
+        );
+    }
+    assert!(differ >= 2, "only {differ} calls differ");
 }
 
 /// What Go's runtime, and so runc, may call at any time besides.
