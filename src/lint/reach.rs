@@ -4,6 +4,7 @@
 use super::{Finding, Id, Severity, Witness, native};
 use crate::filter::Filter;
 use crate::policy::{Action, ArchRules, Call, Clause, ENOSYS, Policy};
+use crate::report::style::count;
 use crate::samples;
 use crate::signatures::{self, Kind};
 use crate::syscalls::{Wiring, resolve};
@@ -274,7 +275,8 @@ impl Calls<'_> {
         let call = self.open(open.first()?)?;
         let named = self.rules.calls.len();
         let message = format!(
-            "let through by default, as all but the {named} native calls that rules name are"
+            "let through by default, as is all but what rules name: {}",
+            count(named, "native call")
         );
         let remedy = "deny by default and list what the workload calls, as docker's profile does";
         let mut finding = Finding::new(Id::AllowByDefault, None, &open, message, remedy);
