@@ -89,7 +89,9 @@ impl Cause {
             Self::Unknown => "this libseccomp does not know the call, so its rule is skipped",
             Self::Erased => "in libseccomp an unconditional rule erases the others for its call",
             Self::Merged => "libseccomp merges comparisons on one argument wrongly",
-            Self::Multiplexed => "libseccomp compares the multiplexer's pointer as an argument",
+            Self::Multiplexed => {
+                "libseccomp compares the multiplexer's arguments as if they were the call's"
+            }
             Self::Version => "libseccomp compares the version bits in ipc's first argument too",
             Self::HighHalf => "libseccomp drops the high half of the constant on 32 bits",
             Self::Tree => "libseccomp decides overlapping rules by the order of its tree",
@@ -107,13 +109,14 @@ impl Cause {
                 "github.com/youki-dev/youki crates/libcontainer/src/seccomp/mod.rs, translate_op"
             }
             Self::Unknown => "seccomp_syscall_resolve_name(3)",
-            Self::Erased | Self::Tree | Self::Merged => {
-                "github.com/seccomp/libseccomp src/db.c, db_rule_add and db_tree_add"
+            Self::Erased => "github.com/seccomp/libseccomp src/db.c, db_rule_add",
+            Self::Tree | Self::Merged => {
+                "github.com/seccomp/libseccomp src/db.c, _db_tree_prune and _db_tree_add"
             }
             Self::Multiplexed | Self::Version => {
-                "github.com/seccomp/libseccomp src/arch-x86.c, x86_rule_add"
+                "github.com/seccomp/libseccomp src/syscalls.c, abi_rule_add"
             }
-            Self::HighHalf => "github.com/seccomp/libseccomp src/db.c, db_chain_gen32",
+            Self::HighHalf => "github.com/seccomp/libseccomp src/db.c, _db_rule_gen_32",
         }
     }
 }
@@ -147,7 +150,10 @@ pub fn readings(section: &LinuxSeccomp, translation: &Translation) -> Vec<Readin
             runtime,
             differences: Vec::new(),
             program: match runtime {
-                Runtime::Youki if swapped => Arc::new(plain::compile(section, &youki, None)),
+                // What keeps libseccomp busy for ever does so either way.
+                Runtime::Youki if swapped && !is_endless(&plain) => {
+                    Arc::new(plain::compile(section, &youki, None))
+                }
                 _ => Arc::clone(&plain),
             },
             stub: match runtime {
@@ -160,6 +166,13 @@ pub fn readings(section: &LinuxSeccomp, translation: &Translation) -> Vec<Readin
         reading
     };
     Runtime::ALL.map(reading).into()
+}
+
+const fn is_endless(program: &Result<Program, plain::Error>) -> bool {
+    matches!(
+        program,
+        Err(plain::Error::Endless | plain::Error::TooMany { .. })
+    )
 }
 
 /// The profile as youki reads it: `ScmpArgCompare::new(index,

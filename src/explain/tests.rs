@@ -218,7 +218,10 @@ fn a_runtime_that_refuses_the_profile_does_not_the_same() {
     let explanation = explain_with(&profile, "lseek", &[], None);
     assert_eq!(explanation.refused.len(), 3);
     let text = explanation.to_text(Style::PLAIN, false);
-    assert!(text.contains("  runc   refuses the profile: "), "{text}");
+    assert!(
+        text.contains("  crun, runc and youki: refuse the profile: "),
+        "{text}"
+    );
     assert!(!text.contains("the same"), "{text}");
 }
 

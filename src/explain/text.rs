@@ -4,7 +4,7 @@
 use super::{Explanation, Failed, Missed, Other, Outcome, RuleText};
 use crate::peers::Runtime;
 use crate::report::ConditionReport;
-use crate::report::style::{Style, Tone, clean, count, heading, wrap};
+use crate::report::style::{Style, Tone, clean, count, heading, name, wrap};
 use std::fmt::Write;
 
 /// Rules that do not match and are shown without being asked for.
@@ -95,25 +95,24 @@ impl Explanation {
 
     fn runtimes(&self, out: &mut String, style: Style, verbose: bool) {
         heading(out, style, "runtimes by themselves");
-        for (runtime, why) in &self.refused {
-            let text = wrap(&format!("refuses the profile: {why}"), 9, 9);
-            let runtime = style.paint(Tone::Strong, &format!("{runtime:<6}"));
-            let _ = writeln!(out, "  {runtime} {text}");
+        for (why, runtimes) in grouped(&self.refused, |r| r.1.clone(), |r| *r.0) {
+            let text = format!("{}: refuse the profile: {why}", list(&runtimes));
+            let _ = writeln!(out, "  {}", wrap(&text, 2, 6));
+        }
+        let of = |o: &Other| Other {
+            runtime: "",
+            ..o.clone()
+        };
+        for (other, runtimes) in grouped(&self.runtimes, |o| of(o), |o| o.runtime) {
+            other.write(out, style, &list(&runtimes), verbose);
         }
         let names = Runtime::ALL.iter().map(|r| r.name());
         let same = names.filter(|n| {
             self.runtimes.iter().all(|o| o.runtime != *n) && !self.refused.contains_key(n)
         });
         let same: Vec<&str> = same.collect();
-        for other in &self.runtimes {
-            other.write(out, style, verbose);
-        }
-        match same.as_slice() {
-            [] => {}
-            ["runc", "crun", "youki"] => out.push_str("  runc, crun and youki do the same\n"),
-            same => {
-                let _ = writeln!(out, "  {}  the same", same.join(", "));
-            }
+        if !same.is_empty() {
+            let _ = writeln!(out, "  {}: the same", list(&same));
         }
     }
 
@@ -179,16 +178,43 @@ impl RuleText {
 }
 
 impl Other {
-    fn write(&self, out: &mut String, style: Style, verbose: bool) {
-        let runtime = style.paint(Tone::Strong, &format!("{:<6}", self.runtime));
-        let text = wrap(&format!("{}, not {}", self.call, self.profile), 9, 11);
+    fn write(&self, out: &mut String, style: Style, runtimes: &str, verbose: bool) {
         let action = style.action(self.verdict, 0);
-        let _ = writeln!(out, "  {runtime} {action} for {text}");
-        let _ = writeln!(out, "         {}", wrap(self.cause, 9, 9));
+        let first = runtimes.len() + name(self.verdict).len() + 9;
+        let text = format!("{}, not {}", self.call, self.profile);
+        let text = wrap(&text, first, 6);
+        let _ = writeln!(out, "  {runtimes}: {action} for {text}");
+        let _ = writeln!(out, "      {}", wrap(self.cause, 6, 6));
         if verbose {
-            let source = wrap(self.source, 9, 9);
-            let _ = writeln!(out, "         {}", style.paint(Tone::Faint, &source));
+            let source = wrap(self.source, 6, 6);
+            let _ = writeln!(out, "      {}", style.paint(Tone::Faint, &source));
         }
+    }
+}
+
+/// Puts items together that are alike, in the order of the first of each,
+/// with the runtimes they are of.
+fn grouped<I: IntoIterator, K: PartialEq>(
+    items: I,
+    key: impl Fn(&I::Item) -> K,
+    runtime: impl Fn(&I::Item) -> &'static str,
+) -> Vec<(K, Vec<&'static str>)> {
+    let mut out: Vec<(K, Vec<&'static str>)> = Vec::new();
+    for item in items {
+        let key = key(&item);
+        match out.iter_mut().find(|group| group.0 == key) {
+            Some(group) => group.1.push(runtime(&item)),
+            None => out.push((key, vec![runtime(&item)])),
+        }
+    }
+    out
+}
+
+/// `a, b and c`.
+fn list(words: &[&str]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        words => words.concat(),
     }
 }
 

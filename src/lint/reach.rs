@@ -1,9 +1,10 @@
 //! Findings about ways around a rule: calls that do what another one may not.
 #![forbid(unsafe_code)]
 
-use super::{Finding, Id, Witness, native};
+use super::{Finding, Id, Severity, Witness, native};
 use crate::filter::Filter;
 use crate::policy::{Action, ArchRules, Call, Clause, ENOSYS, Policy};
+use crate::report::style::count;
 use crate::samples;
 use crate::signatures::{self, Kind};
 use crate::syscalls::{Wiring, resolve};
@@ -228,7 +229,18 @@ impl Calls<'_> {
         }
         let (rule, witness) = first?;
         let message = "denied or checked, and the calls in brackets do the same and are not";
-        let remedy = "give the calls in brackets the same rule";
+        // Their flags are in a structure, where no filter can look.
+        let hidden = ["clone3", "openat2"];
+        let hidden = hidden
+            .iter()
+            .any(|call| found.iter().any(|f| f.contains(call)));
+        let remedy = match hidden {
+            true => {
+                "give the calls in brackets the same rule, and clone3 and openat2 ENOSYS: \
+                     programs then make the older call"
+            }
+            false => "give the calls in brackets the same rule",
+        };
         let finding = Finding::new(Id::EquivalentOpen, rule, &found, message, remedy);
         Some(finding.with(witness))
     }
@@ -263,10 +275,15 @@ impl Calls<'_> {
         let call = self.open(open.first()?)?;
         let named = self.rules.calls.len();
         let message = format!(
-            "let through by default, as all but the {named} native calls that rules name are"
+            "let through by default, as is all but what rules name: {}",
+            count(named, "native call")
         );
         let remedy = "deny by default and list what the workload calls, as docker's profile does";
-        let finding = Finding::new(Id::AllowByDefault, None, &open, message, remedy);
+        let mut finding = Finding::new(Id::AllowByDefault, None, &open, message, remedy);
+        if self.policy.default == Action::Log {
+            // A profile to learn from, most likely.
+            finding.severity = Severity::Note;
+        }
         Some(finding.with([self.witness(call)]))
     }
 

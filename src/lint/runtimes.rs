@@ -5,8 +5,8 @@
 use super::{Finding, Id, Severity, Surroundings, Witness, list, name_of, native};
 use crate::arm::Boundary;
 use crate::filter::Filter;
-use crate::peers::{Cause, Runtime};
-use crate::policy::{Action, Arch, Reason};
+use crate::peers::Runtime;
+use crate::policy::{Action, Reason};
 use crate::prove;
 use crate::samples;
 use crate::syscalls::{Wiring, resolve};
@@ -23,69 +23,64 @@ pub(super) fn findings(filter: &Filter, around: &Surroundings<'_>) -> Vec<Findin
 #[derive(Default)]
 struct Group {
     names: BTreeSet<String>,
-    witness: Option<(Witness, Witness)>,
+    witness: Option<prove::Witness>,
     rule: Option<usize>,
 }
 
 fn differences(filter: &Filter, around: &Surroundings<'_>) -> Vec<Finding> {
-    type Seen =
-        BTreeMap<(Option<Arch>, u32, bool), (Vec<Runtime>, Cause, Witness, Witness, Option<usize>)>;
-    let mut calls = Seen::new();
-    for reading in around.readings {
-        for found in reading.differences.iter().copied() {
-            let cause = reading.cause(&filter.translation, &found.call, found.got);
-            let witness = |verdict, by| Witness {
-                arch: found.arch,
-                call: found.call,
-                verdict,
-                by,
-            };
-            let rule = match found.expected.reason {
-                Reason::Rule(rule) => Some(rule),
-                _ => rule_of(filter, &found),
-            };
-            let key = (found.arch, found.call.nr, found.is_weaker());
-            let entry = calls.entry(key).or_insert_with(|| {
-                let ours = witness(found.expected.action, None);
-                let theirs = witness(found.got, Some(String::new()));
-                (Vec::new(), cause, ours, theirs, rule)
-            });
-            entry.0.push(reading.runtime);
-        }
-    }
+    let policy = &filter.translation.policy;
     let mut groups: BTreeMap<(bool, Vec<Runtime>, &'static str), Group> = BTreeMap::new();
-    for ((arch, nr, weaker), (runtimes, cause, ours, theirs, rule)) in calls {
-        let group = groups
-            .entry((weaker, runtimes, cause.describe()))
-            .or_default();
-        let name = arch.map_or_else(|| format!("call {nr}"), |arch| name_of(arch, nr));
-        group.names.insert(name);
-        group.witness.get_or_insert((ours, theirs));
-        group.rule = group.rule.or(rule);
-    }
-    let finding = |((weaker, runtimes, why), group): ((bool, Vec<Runtime>, &str), Group)| {
-        let runtimes: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
-        let names: Vec<String> = group.names.into_iter().collect();
-        let (id, what) = match weaker {
-            true => (Id::RuntimeWeaker, "let through more freely"),
-            false => (
-                Id::RuntimeDiffers,
-                "refused more often, or with another errno,",
-            ),
-        };
-        let message = format!("{what} by {}: {why}", list(&runtimes));
-        let remedy = match weaker {
-            true => "have oci-seccomp load the filter, or rewrite the rule",
-            false => "nothing, if programs cope with it",
-        };
-        let mut finding = Finding::new(id, group.rule, &names, message, remedy);
-        if let Some((ours, mut theirs)) = group.witness {
-            theirs.by = Some(runtimes.join(", "));
-            finding = finding.with([ours, theirs]);
+    for reading in around.readings {
+        for found in &reading.differences {
+            // All that say the same of this very call.
+            let agree = around.readings.iter();
+            let agree = agree.filter(|r| r.verdict(policy, &found.call) == Some(found.got));
+            let runtimes: Vec<Runtime> = agree.map(|r| r.runtime).collect();
+            let cause = reading.cause(&filter.translation, &found.call, found.got);
+            let key = (found.is_weaker(), runtimes, cause.describe());
+            let group = groups.entry(key).or_default();
+            let name = found.arch.map(|arch| name_of(arch, found.call.nr));
+            group.names.extend(name);
+            group.witness.get_or_insert(*found);
+            group.rule = group.rule.or_else(|| match found.expected.reason {
+                Reason::Rule(rule) => Some(rule),
+                _ => rule_of(filter, found),
+            });
         }
-        finding
+    }
+    groups.into_iter().map(difference).collect()
+}
+
+fn difference(((weaker, runtimes, why), group): ((bool, Vec<Runtime>, &str), Group)) -> Finding {
+    let runtimes: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = group.names.into_iter().collect();
+    let (id, what, remedy) = match weaker {
+        true => (
+            Id::RuntimeWeaker,
+            "let through more freely",
+            "have oci-seccomp load the filter, or rewrite the rule",
+        ),
+        false => (
+            Id::RuntimeDiffers,
+            "refused more often, or with another errno,",
+            "nothing, if programs cope with it",
+        ),
     };
-    groups.into_iter().map(finding).collect()
+    let message = format!("{what} by {}: {why}", list(&runtimes));
+    let finding = Finding::new(id, group.rule, &names, message, remedy);
+    let witness = |found: prove::Witness| {
+        let of = |verdict, by| Witness {
+            arch: found.arch,
+            call: found.call,
+            verdict,
+            by,
+        };
+        [
+            of(found.expected.action, None),
+            of(found.got, Some(runtimes.join(", "))),
+        ]
+    };
+    finding.with(group.witness.map(witness).into_iter().flatten())
 }
 
 /// The rule whose action a runtime takes where none of ours matches.
