@@ -92,8 +92,9 @@ pub fn condition<S: AsRef<str>>(calls: &[S], condition: &Condition) -> String {
                 true => format!("({names})"),
                 false => names,
             };
+            let is_field = set.is_some_and(|s| s.field.is_some_and(|f| f.1 == mask));
             let datum = match datum & mask {
-                0 => "0".to_owned(),
+                0 if !is_field => "0".to_owned(),
                 datum => named(datum),
             };
             return format!("arg{arg} & {names} == {datum}");
@@ -328,6 +329,10 @@ mod tests {
         assert_eq!(
             text(&["openat"], 2, masked(3, 1)),
             "arg2 & O_ACCMODE == O_WRONLY"
+        );
+        assert_eq!(
+            text(&["openat"], 2, masked(3, 0)),
+            "arg2 & O_ACCMODE == O_RDONLY"
         );
         // Calls that do not agree, and values without a name.
         assert_eq!(

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::dir::Dir;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
@@ -153,46 +154,6 @@ impl Proc {
         }
     }
 
-    /// Whether the numbers in this proc(5) are those that this process knows
-    /// others by: it then has one number there, and no second one in a pid
-    /// namespace further in.
-    ///
-    /// # Errors
-    /// ENODATA from a kernel that does not say (before 4.1).
-    pub fn is_of_this_namespace(&self) -> io::Result<bool> {
-        let number = self.own_number()?.to_string();
-        let status = text(read(&self.0, &format!("{number}/status"))?);
-        match field(&status, "NSpid") {
-            Some(numbers) => Ok(numbers.split_whitespace().count() == 1),
-            None => Err(io::Error::from_raw_os_error(libc::ENODATA)),
-        }
-    }
-
-    /// The threads of the process with this number, in ascending order.
-    ///
-    /// # Errors
-    /// ENOENT where there is none.
-    pub fn threads(&self, process: Pid) -> io::Result<Vec<Pid>> {
-        let path = format!("/proc/self/fd/{}/{process}/task", self.0.as_raw_fd());
-        let mut threads = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
-            threads.extend(number.map(Pid::from_raw));
-        }
-        threads.sort_unstable();
-        Ok(threads)
-    }
-
-    /// Whether one of its threads still has to end: not, where it is a zombie
-    /// that waits for the others.
-    ///
-    /// # Errors
-    /// ENOENT where the process has no such thread.
-    pub fn thread_runs(&self, process: Pid, thread: Pid) -> io::Result<bool> {
-        let status = text(read(&self.0, &format!("{process}/task/{thread}/status"))?);
-        Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
-    }
-
     /// The number of this process here, which getpid(2) does not know where
     /// the pid namespace is another.
     ///
@@ -203,6 +164,38 @@ impl Proc {
         let number = readlinkat(&link, "")?;
         let number = number.to_str().and_then(|n| n.parse().ok());
         number.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The threads of a process, in ascending order.
+    ///
+    /// # Errors
+    /// ENOENT where this proc(5) does not show the process.
+    pub fn threads(&self, process: &PidFd) -> io::Result<Vec<Pid>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let mut folder =
+            Dir::from_fd(open_beneath(self.folder(process)?, "task".as_ref(), flags)?)?;
+        let mut threads = Vec::new();
+        for entry in folder.iter() {
+            let number = entry?
+                .file_name()
+                .to_str()
+                .ok()
+                .and_then(|n| n.parse().ok());
+            threads.extend(number.map(Pid::from_raw));
+        }
+        threads.sort_unstable();
+        Ok(threads)
+    }
+
+    /// Whether a thread of the process is alive, and no zombie that waits for
+    /// the others to end.
+    ///
+    /// # Errors
+    /// ENOENT where the process has no such thread.
+    pub fn thread_runs(&self, process: &PidFd, thread: Pid) -> io::Result<bool> {
+        let status = read(self.folder(process)?, &format!("task/{thread}/status"))?;
+        let status = String::from_utf8_lossy(&status);
+        Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
     }
 
     fn status(&self, process: &PidFd) -> io::Result<String> {
@@ -294,6 +287,9 @@ mod tests {
         assert_eq!(proc.pid(&this)?, nix::unistd::getpid());
         assert_eq!(proc.numbers(&this)?[0], nix::unistd::getpid().as_raw());
         assert!(proc.start_time(&this)? > 0);
+        let thread = nix::unistd::gettid();
+        assert!(proc.threads(&this)?.contains(&thread));
+        assert!(proc.thread_runs(&this, thread)?);
         Ok(())
     }
 
@@ -340,16 +336,6 @@ mod tests {
             std::fs::read("/proc/self/environ")?,
         ];
         assert_eq!(bytes, said.concat());
-        Ok(())
-    }
-
-    #[test]
-    fn knows_threads_and_whose_numbers_these_are() -> Result<(), Box<dyn std::error::Error>> {
-        let proc = Proc::open()?;
-        assert!(proc.is_of_this_namespace()?);
-        let (process, thread) = (nix::unistd::getpid(), nix::unistd::gettid());
-        assert!(proc.threads(process)?.contains(&thread));
-        assert!(proc.thread_runs(process, thread)?);
         Ok(())
     }
 }

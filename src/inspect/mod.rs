@@ -14,6 +14,15 @@
 //! that waits to be started has one if a hook of ours has armed it.
 #![forbid(unsafe_code)]
 
+mod report;
+mod text;
+
+pub use report::{
+    Answer, Answered, Asked, Container, Declared, Described, Group, Judged, Report, Shown,
+    Strictness,
+};
+
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,13 +30,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use serde::{Deserialize, Serialize};
 
 use crate::arm::regs;
+use crate::bpf::Invalid;
 use crate::features;
 use crate::sys::process::{Helper, PidFd, isolate, pipe};
-use crate::sys::procfs::Proc;
+use crate::sys::procfs::{Proc, Seccomp};
 use crate::sys::ptrace::{Stop, Tracee};
 
 /// One loaded filter.
@@ -98,6 +108,9 @@ pub enum Unreadable {
     /// No child to read them.
     #[error("failed to start the process that reads them")]
     Start(#[source] Errno),
+    /// The kernel gave what it would not take.
+    #[error("the kernel has handed out a program that it would not take")]
+    Program(#[from] Invalid),
     /// The child has ended without an answer.
     #[error("the process that reads them ended without an answer")]
     NoAnswer,
@@ -140,6 +153,34 @@ pub fn own_count() -> io::Result<usize> {
     count_of(&PidFd::open(nix::unistd::getpid())?)
 }
 
+/// A process by its number.
+///
+/// # Errors
+/// ESRCH without such a process; EINVAL or ENOENT where the number is that of
+/// a thread.
+pub fn open(pid: Pid) -> nix::Result<PidFd> {
+    PidFd::open(pid)
+}
+
+/// What can be said of a process: of all its threads where its filters can be
+/// read, else what /proc says.
+///
+/// # Errors
+/// [`Unreadable`] where not even that can be read, or a program is none.
+pub fn report(process: &PidFd, limit: Duration) -> Result<Report, Unreadable> {
+    let proc = Proc::open().map_err(Unreadable::Proc)?;
+    let number = proc.pid(process).map_err(|_| Unreadable::Gone)?;
+    let Seccomp { mode, filters } = proc.seccomp(process).map_err(Unreadable::Proc)?;
+    let threads = threads_of(process, limit);
+    let unreadable = threads.as_ref().err().map(|error| match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    });
+    let mut report = Report::counted(number.as_raw(), mode, filters, unreadable);
+    report.add(&threads.unwrap_or_default())?;
+    Ok(report)
+}
+
 /// Why this process may not read filters, if it may not.
 #[must_use]
 pub fn missing_privilege() -> Option<&'static str> {
@@ -163,7 +204,7 @@ enum Which {
 
 /// What the child answers.
 #[derive(Serialize, Deserialize)]
-enum Answer {
+enum Reply {
     Threads(Vec<Threads>),
     Gone,
     /// The errno of the operation.
@@ -177,7 +218,9 @@ fn read(process: &PidFd, limit: Duration, which: Which) -> Result<Vec<Threads>, 
         return Err(Unreadable::Privilege(missing));
     }
     let proc = Proc::open().map_err(Unreadable::Proc)?;
-    if !proc.is_of_this_namespace().map_err(Unreadable::Proc)? {
+    let this = PidFd::open(getpid()).map_err(|errno| Unreadable::Proc(errno.into()))?;
+    // From the namespace of the mount to the innermost: here they are one.
+    if proc.numbers(&this).map_err(Unreadable::Proc)?.len() != 1 {
         return Err(Unreadable::Namespace);
     }
     let pid = proc.pid(process).map_err(|_| Unreadable::Gone)?;
@@ -190,10 +233,10 @@ fn read(process: &PidFd, limit: Duration, which: Which) -> Result<Vec<Threads>, 
     // Where it has not ended by now, it is killed.
     drop(child);
     match answer.ok_or(Unreadable::Time(limit))? {
-        Some(Answer::Threads(threads)) => Ok(threads),
-        Some(Answer::Gone) => Err(Unreadable::Gone),
-        Some(Answer::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
-        Some(Answer::Trace(errno)) => Err(match proc.tracer(process) {
+        Some(Reply::Threads(threads)) => Ok(threads),
+        Some(Reply::Gone) => Err(Unreadable::Gone),
+        Some(Reply::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
+        Some(Reply::Trace(errno)) => Err(match proc.tracer(process) {
             Some(by) => Unreadable::Traced { by },
             None => refusal(Errno::from_raw(errno)),
         }),
@@ -212,7 +255,7 @@ fn refusal(source: Errno) -> Unreadable {
 
 /// Reads to the end of what the child says; `None` where that does not come
 /// in time.
-fn answer(reader: OwnedFd, deadline: Instant) -> Option<Option<Answer>> {
+fn answer(reader: OwnedFd, deadline: Instant) -> Option<Option<Reply>> {
     let mut text = Vec::new();
     let mut reader = File::from(reader);
     loop {
@@ -243,7 +286,7 @@ fn child(process: &PidFd, pid: Pid, proc: &Proc, which: Which, to: &OwnedFd) {
     let answer = isolate(c"oci-seccomp", &keep)
         .map_err(Failure::Trace)
         .and_then(|()| {
-            let reading = Reading { process, pid, proc };
+            let reading = Reading { process, proc };
             match which {
                 Which::First => reading.one(pid).map(|stack| {
                     vec![Threads {
@@ -255,12 +298,12 @@ fn child(process: &PidFd, pid: Pid, proc: &Proc, which: Which, to: &OwnedFd) {
             }
         });
     let answer = match answer {
-        Ok(threads) => Answer::Threads(threads),
+        Ok(threads) => Reply::Threads(threads),
         Err(Failure::Gone | Failure::Trace(Errno::ESRCH) | Failure::Read(Errno::ESRCH)) => {
-            Answer::Gone
+            Reply::Gone
         }
-        Err(Failure::Trace(errno)) => Answer::Trace(errno as i32),
-        Err(Failure::Read(errno)) => Answer::Read(errno as i32),
+        Err(Failure::Trace(errno)) => Reply::Trace(errno as i32),
+        Err(Failure::Read(errno)) => Reply::Read(errno as i32),
     };
     // Who does not listen any more has an answer of its own.
     if let Ok(text) = serde_json::to_vec(&answer)
@@ -279,7 +322,6 @@ enum Failure {
 
 struct Reading<'a> {
     process: &'a PidFd,
-    pid: Pid,
     proc: &'a Proc,
 }
 
@@ -289,7 +331,7 @@ impl Reading<'_> {
         let mut seen = Vec::new();
         let mut groups: Vec<Threads> = Vec::new();
         loop {
-            let threads = self.proc.threads(self.pid).map_err(|_| Failure::Gone)?;
+            let threads = self.proc.threads(self.process).map_err(|_| Failure::Gone)?;
             let new: Vec<_> = threads.into_iter().filter(|t| !seen.contains(t)).collect();
             if new.is_empty() {
                 break;
@@ -311,7 +353,7 @@ impl Reading<'_> {
     }
 
     fn runs(&self, thread: Pid) -> bool {
-        self.proc.thread_runs(self.pid, thread).unwrap_or(false)
+        self.proc.thread_runs(self.process, thread).unwrap_or(false)
     }
 
     fn one(&self, thread: Pid) -> Result<Stack, Failure> {
@@ -369,5 +411,4 @@ fn add(groups: &mut Vec<Threads>, thread: Pid, stack: Stack) {
 }
 
 #[cfg(test)]
-#[path = "inspect_tests.rs"]
 mod tests;
