@@ -213,14 +213,17 @@ fn beside(
             container.state.id
         );
     }
-    let gaps = gaps(&programs, layers, source::cache(&args.cache).as_ref());
-    if let (Some(gap), false) = (gaps.first(), args.inherit_filters) {
+    let cache = source::cache(&args.cache);
+    let mut gaps = gaps(&programs, layers, cache.as_ref());
+    if !args.inherit_filters
+        && let Some(gap) = gaps.next()
+    {
         bail!(
             "{gap}: the new process would be less confined; give --profile, or --inherit-filters \
              to load it too"
         );
     }
-    let inherit = |gap: &join::Gap| {
+    let inherit = |gap: join::Gap| {
         let name = format!("filter {} of the container's init", gap.index);
         let bytes = programs.get(gap.index).map_or(&[][..], Vec::as_slice);
         let program = Program::from_bytes(bytes).with_context(|| name.clone())?;
@@ -230,7 +233,7 @@ fn beside(
         );
         Ok((name, program))
     };
-    gaps.iter().map(inherit).collect()
+    gaps.map(inherit).collect()
 }
 
 /// The new process will have at least as many filters as init: those of this

@@ -105,6 +105,24 @@ pub fn compare(
     Trial::new(Reference::Policy(policy), programs, &arches, watch).run(only)
 }
 
+/// As [`compare`], with a program of somebody's who may want it to take long:
+/// what has not been told after a moment's work is left incomplete.
+pub fn compare_hostile(
+    policy: &Policy,
+    program: &Program,
+    differ: impl FnMut(Witness) -> ControlFlow<()>,
+) -> Proof {
+    let arches: Vec<Arch> = policy.arches.iter().map(|r| r.arch).collect();
+    let watch = Differences { policy, differ };
+    let programs = std::slice::from_ref(program);
+    let trial = Trial::new(Reference::Policy(policy), programs, &arches, watch);
+    trial.within(HOSTILE_WORK).run(None)
+}
+
+/// Instructions that are run for [`compare_hostile`]: less than a second's
+/// work. A runtime's program for a default container profile takes a tenth.
+const HOSTILE_WORK: u64 = 1 << 27;
+
 /// What programs are held against.
 #[derive(Clone, Copy, Debug)]
 pub enum Reference<'a> {

@@ -44,6 +44,8 @@ pub(super) struct Trial<'a, W> {
     arches: &'a [Arch],
     plain: bool,
     watch: W,
+    /// How many instructions may still be run before the trial is given up.
+    work: u64,
     proof: Proof,
     /// Combinations of code and clauses whose product was tried already, and
     /// with which call: calls that share both need it once.
@@ -82,6 +84,7 @@ impl<'a, W: Watch> Trial<'a, W> {
             arches,
             plain: all.clone().all(Program::is_plain),
             watch,
+            work: u64::MAX,
             proof: Proof {
                 points: 0,
                 complete: all.all(has_classes),
@@ -89,6 +92,13 @@ impl<'a, W: Watch> Trial<'a, W> {
             tried: HashMap::new(),
             looks_back: HashMap::new(),
         }
+    }
+
+    /// With a limit on the instructions that are run: for a program of
+    /// somebody's who may want it to take long.
+    pub(super) fn within(mut self, work: u64) -> Self {
+        self.work = work;
+        self
     }
 
     /// All that are run: the programs, then those of the reference.
@@ -283,24 +293,39 @@ impl<'a, W: Watch> Trial<'a, W> {
     fn point(&mut self, arch: Option<Arch>, call: Call, starts: &[usize]) -> ControlFlow<()> {
         self.proof.points += 1;
         let (starts, others) = starts.split_at(self.programs.len());
-        let programs = strictest(self.programs, starts, &call);
+        let (programs, mut work) = strictest(self.programs, starts, &call);
         let reference = match self.reference {
             Reference::Policy(policy) => policy.verdict(&call).action.to_ret(),
-            Reference::Programs(programs) => strictest(programs, others, &call),
+            Reference::Programs(programs) => {
+                let (answer, more) = strictest(programs, others, &call);
+                work += more;
+                answer
+            }
         };
+        let Some(left) = self.work.checked_sub(work) else {
+            self.proof.complete = false;
+            return ControlFlow::Break(());
+        };
+        self.work = left;
         self.watch.answers(arch, &call, reference, programs)
     }
 }
 
 /// What the kernel makes of several filters, the oldest first: the strictest
 /// answer, of equally strict ones the newest filter's. ALLOW where there is
-/// none.
-fn strictest(programs: &[Program], starts: &[usize], call: &Call) -> u32 {
-    let run = |(program, start): (&Program, &usize)| program.run_from(*start, call).0;
+/// none. And how many instructions that took.
+fn strictest(programs: &[Program], starts: &[usize], call: &Call) -> (u32, u64) {
+    let mut work = 0;
+    let run = |(program, start): (&Program, &usize)| {
+        let (answer, instructions) = program.run_from(*start, call);
+        work += instructions as u64;
+        answer
+    };
     let answers = programs.iter().zip(starts).map(run).rev();
-    answers
+    let strictest = answers
         .min_by_key(|ret| Action::from_ret(*ret).permissiveness())
-        .unwrap_or(Action::Allow.to_ret())
+        .unwrap_or(Action::Allow.to_ret());
+    (strictest, work)
 }
 
 /// Whether code from an instruction on looks at the architecture or the number.
