@@ -13,7 +13,9 @@ use crate::samples::{self, Samples};
 use crate::syscalls;
 use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompOperator, LinuxSyscall};
 use serde::Serialize;
+use serde_json::ser::Formatter;
 use std::collections::BTreeSet;
+use std::io::{Result, Write};
 
 impl Explanation {
     /// Answers a question.
@@ -343,6 +345,24 @@ fn shortened(entry: &LinuxSyscall, asked: &str) -> String {
             })
             .collect(),
     };
-    // Plain text and numbers can be written.
-    serde_json::to_string(&rule).unwrap_or_default()
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, Spaced);
+    // Plain text and numbers can be written to memory.
+    let _ = rule.serialize(&mut writer);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// JSON on one line with spaces, at which it can be broken.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> Result<()> {
+        out.write_all(b": ")
+    }
 }
