@@ -139,10 +139,7 @@ impl Explainer<'_> {
             action: action.to_string(),
             reason,
             rule,
-            conditions: open
-                .iter()
-                .map(|c| ConditionReport::new(&names, c))
-                .collect(),
+            conditions: ConditionReport::list(&names, open),
             example: flags::describe(Some(self.question.arch), call),
             verdict: action,
             call: *call,
@@ -187,18 +184,17 @@ impl Explainer<'_> {
 
     fn miss(&self, clause: &Clause) -> Missed {
         let names = [&self.name];
-        let (held, failed): (Vec<_>, Vec<_>) = clause
-            .conditions
-            .iter()
-            .filter_map(|c| Some((c, self.holds(c)?)))
-            .partition(|(_, holds)| *holds);
-        let failed = failed.into_iter().filter_map(|(c, _)| {
+        let words = ConditionReport::list(&names, &clause.conditions);
+        let known = clause.conditions.iter().zip(words);
+        let known = known.filter_map(|(c, words)| Some((c, words, self.holds(c)?)));
+        let (held, failed): (Vec<_>, Vec<_>) = known.partition(|(_, _, holds)| *holds);
+        let failed = failed.into_iter().filter_map(|(c, condition, _)| {
             let given = self.question.given[usize::from(c.arg)]?;
             let given = self.question.arch.arg(given);
             Some(Failed {
-                condition: ConditionReport::new(&names, c),
+                condition,
                 given,
-                given_text: flags::value(&self.name, c.arg, given),
+                given_text: self.value(c.arg, given),
             })
         });
         Missed {
@@ -277,6 +273,11 @@ impl Explainer<'_> {
         path.iter().enumerate().map(line).collect()
     }
 
+    /// A value with its name.
+    fn value(&self, arg: u8, value: u64) -> String {
+        flags::value_beside(&self.name, self.question.given[0], arg, value)
+    }
+
     /// The call as asked: `_` for what may be anything.
     fn call_text(&self) -> String {
         let given = &self.question.given;
@@ -286,7 +287,7 @@ impl Explainer<'_> {
             .zip(0u8..)
             .map(|(given, i)| match given {
                 None => "_".to_owned(),
-                Some(v) if flags::apply_to(self.question.arch) => flags::value(&self.name, i, *v),
+                Some(v) if flags::apply_to(self.question.arch) => self.value(i, *v),
                 Some(v) => flags::number(*v),
             });
         let words: Vec<String> = words.collect();
