@@ -13,7 +13,9 @@ use crate::samples::{self, Samples};
 use crate::syscalls;
 use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompOperator, LinuxSyscall};
 use serde::Serialize;
+use serde_json::ser::Formatter;
 use std::collections::BTreeSet;
+use std::io::{Result, Write};
 
 impl Explanation {
     /// Answers a question.
@@ -137,10 +139,7 @@ impl Explainer<'_> {
             action: action.to_string(),
             reason,
             rule,
-            conditions: open
-                .iter()
-                .map(|c| ConditionReport::new(&names, c))
-                .collect(),
+            conditions: ConditionReport::list(&names, open),
             example: flags::describe(Some(self.question.arch), call),
             verdict: action,
             call: *call,
@@ -185,18 +184,17 @@ impl Explainer<'_> {
 
     fn miss(&self, clause: &Clause) -> Missed {
         let names = [&self.name];
-        let (held, failed): (Vec<_>, Vec<_>) = clause
-            .conditions
-            .iter()
-            .filter_map(|c| Some((c, self.holds(c)?)))
-            .partition(|(_, holds)| *holds);
-        let failed = failed.into_iter().filter_map(|(c, _)| {
+        let words = ConditionReport::list(&names, &clause.conditions);
+        let known = clause.conditions.iter().zip(words);
+        let known = known.filter_map(|(c, words)| Some((c, words, self.holds(c)?)));
+        let (held, failed): (Vec<_>, Vec<_>) = known.partition(|(_, _, holds)| *holds);
+        let failed = failed.into_iter().filter_map(|(c, condition, _)| {
             let given = self.question.given[usize::from(c.arg)]?;
             let given = self.question.arch.arg(given);
             Some(Failed {
-                condition: ConditionReport::new(&names, c),
+                condition,
                 given,
-                given_text: flags::value(&self.name, c.arg, given),
+                given_text: self.value(c.arg, given),
             })
         });
         Missed {
@@ -275,6 +273,11 @@ impl Explainer<'_> {
         path.iter().enumerate().map(line).collect()
     }
 
+    /// A value with its name.
+    fn value(&self, arg: u8, value: u64) -> String {
+        flags::value_beside(&self.name, self.question.given[0], arg, value)
+    }
+
     /// The call as asked: `_` for what may be anything.
     fn call_text(&self) -> String {
         let given = &self.question.given;
@@ -284,7 +287,7 @@ impl Explainer<'_> {
             .zip(0u8..)
             .map(|(given, i)| match given {
                 None => "_".to_owned(),
-                Some(v) if flags::apply_to(self.question.arch) => flags::value(&self.name, i, *v),
+                Some(v) if flags::apply_to(self.question.arch) => self.value(i, *v),
                 Some(v) => flags::number(*v),
             });
         let words: Vec<String> = words.collect();
@@ -343,6 +346,24 @@ fn shortened(entry: &LinuxSyscall, asked: &str) -> String {
             })
             .collect(),
     };
-    // Plain text and numbers can be written.
-    serde_json::to_string(&rule).unwrap_or_default()
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, Spaced);
+    // Plain text and numbers can be written to memory.
+    let _ = rule.serialize(&mut writer);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// JSON on one line with spaces, at which it can be broken.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> Result<()> {
+        out.write_all(b": ")
+    }
 }

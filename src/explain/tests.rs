@@ -70,6 +70,9 @@ fn a_call_without_arguments_has_every_outcome_with_its_condition() {
     assert_eq!(conditions[0], ["arg2 & O_ACCMODE == O_WRONLY", "arg0 > 4"]);
     assert_eq!(conditions[2], ["arg2 != O_RDWR"]);
     assert_eq!(conditions[3], [""; 0]);
+    let text = explanation.to_text(Style::PLAIN, true);
+    let fits = |l: &str| l.chars().count() <= crate::report::style::WIDTH;
+    assert!(text.lines().all(fits), "{text}");
     insta::assert_snapshot!(explanation.to_text(Style::PLAIN, false));
 }
 
@@ -134,7 +137,7 @@ fn a_later_rule_for_the_same_call_is_named_as_lost() {
     let rule = explanation.outcomes[0].rule.as_ref().unwrap();
     assert_eq!(
         rule.text,
-        r#"{"names":["read","…"],"action":"SCMP_ACT_ALLOW"}"#
+        r#"{"names": ["read", "…"], "action": "SCMP_ACT_ALLOW"}"#
     );
     assert_eq!((explanation.lost[0].rule, explanation.lost[0].line), (1, 4));
 }

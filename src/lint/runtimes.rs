@@ -19,40 +19,58 @@ pub(super) fn findings(filter: &Filter, around: &Surroundings<'_>) -> Vec<Findin
     out
 }
 
-/// Calls with the same fate under the same runtimes.
+/// Calls that some runtimes treat otherwise, for one cause.
 #[derive(Default)]
 struct Group {
+    runtimes: BTreeSet<Runtime>,
     names: BTreeSet<String>,
-    witness: Option<prove::Witness>,
     rule: Option<usize>,
+    witness: Vec<Witness>,
 }
 
 fn differences(filter: &Filter, around: &Surroundings<'_>) -> Vec<Finding> {
     let policy = &filter.translation.policy;
-    let mut groups: BTreeMap<(bool, Vec<Runtime>, &'static str), Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(bool, &'static str), Group> = BTreeMap::new();
     for reading in around.readings {
         for found in &reading.differences {
-            // All that say the same of this very call.
-            let agree = around.readings.iter();
-            let agree = agree.filter(|r| r.verdict(policy, &found.call) == Some(found.got));
-            let runtimes: Vec<Runtime> = agree.map(|r| r.runtime).collect();
             let cause = reading.cause(&filter.translation, &found.call, found.got);
-            let key = (found.is_weaker(), runtimes, cause.describe());
+            let key = (found.is_weaker(), cause.describe());
             let group = groups.entry(key).or_default();
+            group.runtimes.insert(reading.runtime);
             let name = found.arch.map(|arch| name_of(arch, found.call.nr));
             group.names.extend(name);
-            group.witness.get_or_insert(*found);
             group.rule = group.rule.or_else(|| match found.expected.reason {
                 Reason::Rule(rule) => Some(rule),
                 _ => rule_of(filter, found),
             });
+            if group.witness.is_empty() {
+                // Not all need say the same of this very call.
+                let agree = around.readings.iter();
+                let agree = agree.filter(|r| r.verdict(policy, &found.call) == Some(found.got));
+                let by: Vec<&str> = agree.map(|r| r.runtime.name()).collect();
+                group.witness = witness(found, &by.join(", ")).into();
+            }
         }
     }
     groups.into_iter().map(difference).collect()
 }
 
-fn difference(((weaker, runtimes, why), group): ((bool, Vec<Runtime>, &str), Group)) -> Finding {
-    let runtimes: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
+/// The profile's verdict on a call, and that of these runtimes.
+fn witness(found: &prove::Witness, by: &str) -> [Witness; 2] {
+    let of = |verdict, by| Witness {
+        arch: found.arch,
+        call: found.call,
+        verdict,
+        by,
+    };
+    [
+        of(found.expected.action, None),
+        of(found.got, Some(by.to_owned())),
+    ]
+}
+
+fn difference(((weaker, why), group): ((bool, &str), Group)) -> Finding {
+    let runtimes: Vec<String> = group.runtimes.iter().map(ToString::to_string).collect();
     let names: Vec<String> = group.names.into_iter().collect();
     let (id, what, remedy) = match weaker {
         true => (
@@ -67,20 +85,7 @@ fn difference(((weaker, runtimes, why), group): ((bool, Vec<Runtime>, &str), Gro
         ),
     };
     let message = format!("{what} by {}: {why}", list(&runtimes));
-    let finding = Finding::new(id, group.rule, &names, message, remedy);
-    let witness = |found: prove::Witness| {
-        let of = |verdict, by| Witness {
-            arch: found.arch,
-            call: found.call,
-            verdict,
-            by,
-        };
-        [
-            of(found.expected.action, None),
-            of(found.got, Some(runtimes.join(", "))),
-        ]
-    };
-    finding.with(group.witness.map(witness).into_iter().flatten())
+    Finding::new(id, group.rule, &names, message, remedy).with(group.witness)
 }
 
 /// The rule whose action a runtime takes where none of ours matches.
@@ -117,6 +122,8 @@ enum When {
     NotRoot,
     /// It is made, but may fail.
     Made,
+    /// The same; but then these are made instead, and may not fail.
+    Else(&'static [&'static str]),
 }
 
 /// The calls of one runtime, in a version.
@@ -129,8 +136,7 @@ struct Needs {
 /// What init calls between the place where the filter is loaded without
 /// no_new_privs (before the change of user and the drop of capabilities) and
 /// the workload's execve: seen by strace, and each tried denied. futex and
-/// rt_sigreturn are Go's: whether it calls them is a matter of time. Without
-/// faccessat2 runc starts after EPERM, and not after ENOSYS.
+/// rt_sigreturn are Go's: whether it calls them is a matter of time.
 const NEEDS: &[Needs] = &[
     Needs {
         runtime: Runtime::Runc,
@@ -149,7 +155,11 @@ const NEEDS: &[Needs] = &[
             ("getdents64", When::Always),
             ("getcwd", When::NotRoot),
             ("execve", When::Always),
-            ("faccessat2", When::Always),
+            (
+                "faccessat2",
+                // As golang.org/x/sys/unix does without it.
+                When::Else(&["geteuid", "getegid", "getgroups"]),
+            ),
             ("getpid", When::Made),
             ("futex", When::Always),
             ("rt_sigreturn", When::Always),
@@ -190,6 +200,9 @@ fn needs(filter: &Filter, around: &Surroundings<'_>) -> Vec<Finding> {
                 When::Always => true,
                 When::NotRoot => around.uid != Some(0) || deadly,
                 When::Made => deadly,
+                When::Else(others) => {
+                    deadly || others.iter().any(|other| refused(filter, other).is_some())
+                }
             };
             matters.then(|| (name.to_owned(), witness))
         });

@@ -98,9 +98,16 @@ impl ArchReport {
 }
 
 impl ConditionReport {
-    /// A condition of a rule for these calls.
+    /// The conditions of a rule for these calls.
     #[must_use]
-    pub fn new<S: AsRef<str>>(calls: &[S], condition: &Condition) -> Self {
+    pub fn list<S: AsRef<str>>(calls: &[S], conditions: &[Condition]) -> Vec<Self> {
+        let texts = flags::conditions(calls, conditions);
+        let both = conditions.iter().zip(texts);
+        both.map(|(condition, text)| Self::new(condition, text))
+            .collect()
+    }
+
+    fn new(condition: &Condition, text: String) -> Self {
         let (op, value, value_two) = match condition.compare {
             Compare::Ne(v) => ("SCMP_CMP_NE", v, None),
             Compare::Lt(v) => ("SCMP_CMP_LT", v, None),
@@ -115,7 +122,7 @@ impl ConditionReport {
             op,
             value,
             value_two,
-            text: flags::condition(calls, condition),
+            text,
         }
     }
 }
@@ -178,12 +185,7 @@ fn rules(filter: &Filter) -> Vec<RuleReport> {
         let site = filter.profile.sites.get(index);
         let names = syscall.names();
         let conditional = |c: &&Clause| !c.conditions.is_empty();
-        let words = |c: &Clause| {
-            c.conditions
-                .iter()
-                .map(|c| ConditionReport::new(names, c))
-                .collect()
-        };
+        let words = |c: &Clause| ConditionReport::list(names, &c.conditions);
         let covered = |arch: Arch| {
             let here = |n: &&String| !matches!(resolve(n, arch), Wiring::Absent | Wiring::Unknown);
             names.iter().filter(here).count()
