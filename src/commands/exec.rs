@@ -19,7 +19,7 @@ use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::command::OURS;
-use oci_seccomp::inspect::{self, Unreadable};
+use oci_seccomp::inspect::{self, Pending, Unreadable};
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
@@ -112,6 +112,8 @@ fn start(
     container: &Container,
     streams: &Streams,
 ) -> Result<Joined, Failure> {
+    // Init's filters are read meanwhile.
+    let pending = inspect::begin(&container.init, PATIENCE);
     let prepare = || -> anyhow::Result<_> {
         let config = config(container)?;
         let execution = described(args, argv, &config)?;
@@ -128,7 +130,7 @@ fn start(
             layers.push(layer);
         }
     }
-    let more = beside(args, container, &layers).map_err(Failure::with_status(OURS))?;
+    let more = beside(args, container, pending, &layers).map_err(Failure::with_status(OURS))?;
     let inherited = more.iter().map(|(name, program)| Layer {
         name,
         program,
@@ -190,9 +192,10 @@ fn agents(filters: &[Wanted], container: &Container) -> anyhow::Result<Vec<Optio
 fn beside(
     args: &ExecArgs,
     container: &Container,
+    pending: Result<Pending<'_>, Unreadable>,
     layers: &[Layer<'_>],
 ) -> anyhow::Result<Vec<(String, Program)>> {
-    let programs: Vec<Vec<u8>> = match inspect::filters_of(&container.init, PATIENCE) {
+    let programs: Vec<Vec<u8>> = match pending.and_then(Pending::first) {
         Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
         // A container can keep its own init from being read, by tracing it for
         // one; what this process may not do, it cannot bring about.

@@ -44,6 +44,7 @@ use crate::sys::ptrace::{Stop, Tracee};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     /// The program as it was loaded: `struct sock_filter`, eight bytes each.
+    #[serde(with = "base64_text")]
     pub bytes: Vec<u8>,
     /// Whether it was loaded with `SECCOMP_FILTER_FLAG_LOG`; `None` where the
     /// kernel does not say (before 4.16). No other flag can be read.
@@ -122,9 +123,7 @@ pub enum Unreadable {
 /// # Errors
 /// [`Unreadable`]; the process goes on in any case.
 pub fn filters_of(process: &PidFd, limit: Duration) -> Result<Stack, Unreadable> {
-    let threads = read(process, limit, Which::First)?;
-    let first = threads.into_iter().next().ok_or(Unreadable::NoAnswer)?;
-    Ok(first.stack)
+    begin(process, limit)?.first()
 }
 
 /// The filters of all threads of a process, those of the first thread first.
@@ -213,34 +212,93 @@ enum Reply {
 }
 
 fn read(process: &PidFd, limit: Duration, which: Which) -> Result<Vec<Threads>, Unreadable> {
-    // The kernel would say so too, but only once the process is stopped.
-    if let Some(missing) = missing_privilege() {
-        return Err(Unreadable::Privilege(missing));
+    Pending::begin(process, limit, which)?.finish()
+}
+
+/// Filters that are being read, by a child of this process.
+pub struct Pending<'a> {
+    process: &'a PidFd,
+    proc: Proc,
+    // Killed, where it has not ended by then.
+    child: Helper,
+    reader: OwnedFd,
+    limit: Duration,
+    deadline: Instant,
+}
+
+/// Begins what [`filters_of`] does; [`Pending::first`] comes back with it.
+///
+/// # Errors
+/// As for [`filters_of`].
+pub fn begin(process: &PidFd, limit: Duration) -> Result<Pending<'_>, Unreadable> {
+    Pending::begin(process, limit, Which::First)
+}
+
+impl<'a> Pending<'a> {
+    fn begin(process: &'a PidFd, limit: Duration, which: Which) -> Result<Self, Unreadable> {
+        // The kernel would say so too, but only once the process is stopped.
+        if let Some(missing) = missing_privilege() {
+            return Err(Unreadable::Privilege(missing));
+        }
+        let proc = Proc::open().map_err(Unreadable::Proc)?;
+        let this = PidFd::open(getpid()).map_err(|errno| Unreadable::Proc(errno.into()))?;
+        // From the namespace of the mount to the innermost: here they are one.
+        if proc.numbers(&this).map_err(Unreadable::Proc)?.len() != 1 {
+            return Err(Unreadable::Namespace);
+        }
+        let pid = proc.pid(process).map_err(|_| Unreadable::Gone)?;
+        let (reader, writer) = pipe().map_err(Unreadable::Start)?;
+        let deadline = Instant::now() + limit;
+        let child = Helper::spawn(|| child(process, pid, &proc, which, &writer));
+        Ok(Self {
+            process,
+            child: child.map_err(Unreadable::Start)?,
+            proc,
+            reader,
+            limit,
+            deadline,
+        })
     }
-    let proc = Proc::open().map_err(Unreadable::Proc)?;
-    let this = PidFd::open(getpid()).map_err(|errno| Unreadable::Proc(errno.into()))?;
-    // From the namespace of the mount to the innermost: here they are one.
-    if proc.numbers(&this).map_err(Unreadable::Proc)?.len() != 1 {
-        return Err(Unreadable::Namespace);
+
+    /// The filters of the first thread, when they are there.
+    ///
+    /// # Errors
+    /// As for [`filters_of`].
+    pub fn first(self) -> Result<Stack, Unreadable> {
+        let threads = self.finish()?.into_iter();
+        let mut stacks = threads.map(|threads| threads.stack);
+        stacks.next().ok_or(Unreadable::NoAnswer)
     }
-    let pid = proc.pid(process).map_err(|_| Unreadable::Gone)?;
-    let (reader, writer) = pipe().map_err(Unreadable::Start)?;
-    let deadline = Instant::now() + limit;
-    let child = Helper::spawn(|| child(process, pid, &proc, which, &writer));
-    let child = child.map_err(Unreadable::Start)?;
-    drop(writer);
-    let answer = answer(reader, deadline);
-    // Where it has not ended by now, it is killed.
-    drop(child);
-    match answer.ok_or(Unreadable::Time(limit))? {
-        Some(Reply::Threads(threads)) => Ok(threads),
-        Some(Reply::Gone) => Err(Unreadable::Gone),
-        Some(Reply::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
-        Some(Reply::Trace(errno)) => Err(match proc.tracer(process) {
-            Some(by) => Unreadable::Traced { by },
-            None => refusal(Errno::from_raw(errno)),
-        }),
-        None => Err(Unreadable::NoAnswer),
+
+    fn finish(self) -> Result<Vec<Threads>, Unreadable> {
+        let answer = answer(self.reader, self.deadline);
+        drop(self.child);
+        match answer.ok_or(Unreadable::Time(self.limit))? {
+            Some(Reply::Threads(threads)) => Ok(threads),
+            Some(Reply::Gone) => Err(Unreadable::Gone),
+            Some(Reply::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
+            Some(Reply::Trace(errno)) => Err(match self.proc.tracer(self.process) {
+                Some(by) => Unreadable::Traced { by },
+                None => refusal(Errno::from_raw(errno)),
+            }),
+            None => Err(Unreadable::NoAnswer),
+        }
+    }
+}
+
+/// Bytes as text: as a list of numbers they would be four times as long.
+mod base64_text {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        BASE64_STANDARD.decode(text).map_err(D::Error::custom)
     }
 }
 

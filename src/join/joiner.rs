@@ -22,6 +22,7 @@ use nix::unistd::{
 
 use super::channel::{Channel, Message};
 use super::{Refusal, Request};
+use crate::cgroup::Cgroups;
 use crate::command::{self, OURS};
 use crate::features::Ptrace;
 use crate::identity::{Identity, Sets, give_standard_streams};
@@ -65,6 +66,7 @@ pub(super) struct Joiner<'a> {
     pub(super) parent: Pid,
     pub(super) request: &'a Request<'a>,
     pub(super) proc: &'a Proc,
+    pub(super) cgroups: &'a Cgroups,
     pub(super) channel: Channel,
     /// The namespaces to join.
     pub(super) which: CloneFlags,
@@ -98,10 +100,15 @@ impl Joiner<'_> {
             self.request.init.as_fd(),
         ];
         keep.extend(self.root.as_ref().map(AsFd::as_fd));
+        keep.extend(self.cgroups.descriptors());
         close_others(&keep).during("close its parent's descriptors")?;
         let Ok(Some(Message::Go { lifted })) = self.channel.receive() else {
             return Err(refusal("its parent is gone"));
         };
+        // First: what it does is to count as the container's.
+        self.cgroups
+            .enter()
+            .during("enter the container's cgroups")?;
         let label = self.leave_the_host()?;
         self.enter()?;
         // From here on paths are the container's, and this process holds
