@@ -4,7 +4,6 @@ use crate::sys::process::{reap, spawn_child};
 use nix::unistd::Pid;
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// cgroups(7), version 1 as systemd mounts it, with the hybrid's second one.
@@ -192,11 +191,13 @@ struct Idle(Pid);
 
 impl Idle {
     fn new() -> Self {
-        let cat = Command::new("cat").stdin(Stdio::piped()).spawn();
-        let mut cat = cat.expect("cat");
-        // It waits for what never comes.
-        std::mem::forget(cat.stdin.take());
-        Self(Pid::from_raw(cat.id().cast_signed()))
+        // Among the threads of the tests: it does nothing that takes a lock.
+        let pause = || {
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        Self(spawn_child(None, pause).expect("a child"))
     }
 
     const fn pid(&self) -> Pid {

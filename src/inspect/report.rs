@@ -22,7 +22,7 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// [`SCHEMA`]
+    /// Version of this form.
     pub schema: u32,
     /// Its number.
     pub process: i32,

@@ -53,7 +53,6 @@ impl fmt::Display for Gap {
 /// Several layers that are so only together are not looked for. Where a program
 /// was found to be as strict once, the cache knows: a proof that holds two
 /// programs against each other takes longer than all else that joining does.
-#[must_use]
 pub fn gaps<'a>(
     init: &'a [Vec<u8>],
     layers: &'a [Layer<'_>],
