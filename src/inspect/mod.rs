@@ -61,7 +61,8 @@ pub struct Stack {
 /// Threads of one process that have the same filters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Threads {
-    /// Their numbers, in ascending order. The first thread has the process's.
+    /// Their numbers, in ascending order but for the first thread's, which is
+    /// the process's and comes first.
     pub ids: Vec<i32>,
     /// What they have.
     pub stack: Stack,

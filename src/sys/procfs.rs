@@ -166,7 +166,8 @@ impl Proc {
         number.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The threads of a process, in ascending order.
+    /// The threads of a process, the first one first, the others in ascending
+    /// order: numbers wrap around, so that one need not be the lowest.
     ///
     /// # Errors
     /// ENOENT where this proc(5) does not show the process.
@@ -183,7 +184,8 @@ impl Proc {
                 .and_then(|n| n.parse().ok());
             threads.extend(number.map(Pid::from_raw));
         }
-        threads.sort_unstable();
+        let first = self.pid(process)?;
+        threads.sort_unstable_by_key(|thread| (*thread != first, *thread));
         Ok(threads)
     }
 
