@@ -92,6 +92,18 @@ impl Proc {
         start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
     }
 
+    /// The processor that a process last ran on.
+    ///
+    /// # Errors
+    /// As [`Proc::seccomp`].
+    pub fn processor(&self, process: &PidFd) -> io::Result<usize> {
+        let stat = read(self.folder(process)?, "stat")?;
+        let field = fields_from(&String::from_utf8_lossy(&stat), 39)
+            .next()
+            .map(str::to_owned);
+        field.and_then(|f| f.parse().ok()).ok_or_else(no_data)
+    }
+
     /// Where this process's own arguments and, behind them, its environment are
     /// in its memory: proc(5), `/proc/PID/stat`, fields 48 to 51.
     ///
