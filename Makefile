@@ -97,7 +97,7 @@ bench-chart: ## Draw what BENCH_JSON=FILE kept of a bench: BENCH_SVG=FILE
 # A minute each. Without a sanitizer they run on stable Rust: what they look
 # for are panics and lies, not memory errors, which safe code has none of.
 FUZZ_SECONDS ?= 60
-fuzzers = profile state interpreter linker
+fuzzers = profile state interpreter linker audit
 
 fuzz: ## Feed random input to what reads it: FUZZ_SECONDS=60 for each target
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked

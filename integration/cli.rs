@@ -35,7 +35,8 @@ fn denies_mkdir() -> Value {
 fn help_names_every_subcommand() {
     let help = oci_seccomp(&["--help"]).run().success();
     for command in [
-        "hook", "init", "wrap", "dry-run", "compile", "resolve", "test", "features",
+        "hook", "init", "wrap", "dry-run", "explain", "compile", "resolve", "test", "diff",
+        "inspect", "audit", "features",
     ] {
         assert!(help.stdout.contains(command), "no {command} in {help}");
         let own = oci_seccomp(&[command, "--help"]).run().success();

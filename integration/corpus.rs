@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use oci_seccomp::cases::{CaseFile, Outcome};
 use oci_seccomp::filter::{Error, Filter, OnAmbiguity, Options};
-use oci_seccomp::policy::Arch;
+use oci_seccomp::lint::{self, Severity, Surroundings};
+use oci_seccomp::peers;
+use oci_seccomp::policy::{Action, Arch};
 use oci_seccomp::profile::{KernelVersion, Target};
 use oci_seccomp::translate;
 
@@ -125,4 +127,54 @@ fn every_profile_of_the_wild_is_proven_or_refused_with_its_line() {
     }
     eprintln!("{proven} proven, {refused} refused");
     assert!(proven > refused);
+}
+
+/// What is said about a profile is shown by calls, and there is not too much
+/// of it.
+#[test]
+fn findings_on_profiles_of_the_wild_are_few_and_true() {
+    let Some(folder) = corpus("profiles") else {
+        return;
+    };
+    for (name, text) in files(&folder) {
+        let options = options(true, OnAmbiguity::First);
+        let Ok(filter) = Filter::parse(&name, &text, &target(), options) else {
+            continue;
+        };
+        let translation = &filter.translation;
+        let readings = peers::readings(&filter.profile.section, translation);
+        let around = Surroundings {
+            readings: &readings,
+            ..Surroundings::default()
+        };
+        let findings = lint::findings(&filter, &around);
+        let warnings = findings.iter().filter(|f| f.severity == Severity::Warning);
+        assert!(warnings.count() < 10, "{name}: {findings:#?}");
+        for witness in findings.iter().flat_map(|f| &f.witness) {
+            let call = &witness.call;
+            let (ret, _) = filter.program.run(call);
+            match &witness.by {
+                None => {
+                    assert_eq!(
+                        translation.policy.verdict(call).action,
+                        witness.verdict,
+                        "{name}"
+                    );
+                    assert_eq!(Action::from_ret(ret), witness.verdict, "{name}");
+                }
+                Some(by) => {
+                    let named = readings.iter().filter(|r| by.contains(r.runtime.name()));
+                    for reading in named {
+                        let verdict = reading.verdict(&translation.policy, call);
+                        assert_eq!(
+                            verdict,
+                            Some(witness.verdict),
+                            "{name}: {}",
+                            reading.runtime
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

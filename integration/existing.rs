@@ -422,7 +422,7 @@ fn a_dry_run_tells_of_every_filter() {
     let text = run(&["--profile-dir", "."]);
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
     assert!(at("config.json") < at("./web.json"));
-    at("if filtered   left out where");
+    at("if filtered    left out where");
     let json = run(&[
         "--bpf",
         "filter.bpf",

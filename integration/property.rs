@@ -4,11 +4,16 @@
 //!
 //! `PROPTEST_CASES` sets the number of profiles.
 
+use std::ops::ControlFlow;
+
+use oci_seccomp::explain::{Explanation, Question};
 use oci_seccomp::filter::{Error, Filter, OnAmbiguity, Options};
-use oci_seccomp::plain;
+use oci_seccomp::lint::{self, Surroundings};
 use oci_seccomp::policy::{Action, Arch, Call};
 use oci_seccomp::profile::{KernelVersion, Target};
-use oci_seccomp::translate;
+use oci_seccomp::report::style::Style;
+use oci_seccomp::report::{ConditionReport, Context, Report};
+use oci_seccomp::{peers, plain, prove, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -428,5 +433,88 @@ proptest! {
                 "{:x?}: ours {}, theirs {}", call, ours, theirs
             );
         }
+    }
+}
+
+proptest! {
+    // Each asks libseccomp for whole profiles, which can take it seconds.
+    #![proptest_config(ProptestConfig { cases: config().cases / 4, ..config() })]
+
+    /// What `dry-run` says is shown by calls, and a rule that is said to
+    /// change nothing does not.
+    #[test]
+    fn findings_are_true(profile in profile()) {
+        let filter = parse(&profile, options(true, OnAmbiguity::First)).unwrap();
+        let policy = &filter.translation.policy;
+        let report = Report::new(&filter, &Context::default());
+        prop_assert!(report.to_text(Style::PLAIN, true).len() > 100);
+        let readings = peers::readings(&filter.profile.section, &filter.translation);
+        let around = Surroundings { readings: &readings, ..Surroundings::default() };
+        for finding in lint::findings(&filter, &around) {
+            for witness in &finding.witness {
+                let call = &witness.call;
+                let verdicts: Vec<Action> = match &witness.by {
+                    None => vec![policy.verdict(call).action],
+                    Some(by) => readings
+                        .iter()
+                        .filter(|r| by.split(", ").any(|name| name == r.runtime.name()))
+                        .filter_map(|r| r.verdict(policy, call))
+                        .collect(),
+                };
+                prop_assert!(!verdicts.is_empty(), "{:?}", finding);
+                prop_assert!(verdicts.iter().all(|v| *v == witness.verdict), "{:?}", finding);
+            }
+            if let (lint::Id::DefaultAction, Some(rule)) = (finding.id, finding.rule) {
+                let mut without = profile.clone();
+                without["syscalls"].as_array_mut().unwrap().remove(rule);
+                // Without a rule that says NOTIFY a flag or a path may be in
+                // the way; such a rule is never the default.
+                let without = parse(&without, options(true, OnAmbiguity::First)).unwrap();
+                let mut differs = None;
+                prove::compare(policy, &without.program, None, |w| {
+                    differs = Some(w);
+                    ControlFlow::Break(())
+                });
+                prop_assert_eq!(differs, None, "{:?}", finding);
+            }
+        }
+    }
+
+    /// The outcome that `explain` names is the verdict: of all, the first
+    /// whose conditions hold.
+    #[test]
+    fn explain_names_the_verdict(profile in profile(), name in 0..NAMES.len(), seed: u64) {
+        let filter = parse(&profile, options(true, OnAmbiguity::First)).unwrap();
+        let constants = constants(&profile);
+        let mut calls = Calls(seed);
+        for name in NAMES[name..].iter().filter(|n| n.1.is_some()).take(1) {
+            let question = Question::parse(name.0, &["_"; 0], None).unwrap();
+            let whole = Explanation::new(&filter, &question, false);
+            for _ in 0..2 {
+                let call = Call { audit: X86_64_TOKEN, nr: question.nr, ..calls.call(&constants) };
+                let expected = filter.translation.policy.verdict(&call).action.to_string();
+                let first = whole.outcomes.iter().find(|o| o.conditions.iter().all(|c| met(c, &call)));
+                prop_assert_eq!(&first.unwrap().action, &expected, "{:x?}", call);
+                let given = Question { given: call.args.map(Some), ..question.clone() };
+                let exact = Explanation::new(&filter, &given, true);
+                prop_assert_eq!(exact.outcomes.len(), 1);
+                prop_assert_eq!(&exact.outcomes[0].action, &expected, "{:x?}", call);
+            }
+        }
+    }
+}
+
+/// Whether a condition that was printed holds.
+fn met(condition: &ConditionReport, call: &Call) -> bool {
+    let arg = call.args[usize::from(condition.arg)];
+    let value = condition.value;
+    match condition.op {
+        "SCMP_CMP_NE" => arg != value,
+        "SCMP_CMP_LT" => arg < value,
+        "SCMP_CMP_LE" => arg <= value,
+        "SCMP_CMP_EQ" => arg == value,
+        "SCMP_CMP_GE" => arg >= value,
+        "SCMP_CMP_GT" => arg > value,
+        _ => arg & value == condition.value_two.unwrap_or(0) & value,
     }
 }

@@ -1,4 +1,4 @@
-//! Puts a process into the cgroups of a container.
+//! Puts a new process into the cgroups of a container.
 //!
 //! cgroups(7). A process of the container's that is in none of its cgroups
 //! has none of its limits, so whatever is not certain is an error here.
@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, major, minor};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
-use nix::unistd::Pid;
+use nix::unistd::getpid;
 
 use crate::input::open_beneath;
 use crate::sys::process::PidFd;
@@ -78,42 +78,93 @@ pub enum Error {
         source: io::Error,
     },
     /// All was written, and yet it is elsewhere.
-    #[error("process {process} did not come into the container's cgroups")]
-    Differs {
-        /// The process.
-        process: Pid,
-    },
+    #[error("the process did not come into the container's cgroups")]
+    Differs,
 }
 
-/// Puts `process` into each cgroup that `init` is in. Both are numbered as
-/// this process sees them, and so are the mounts: it is to be called before
-/// the container's namespaces are joined.
+/// The cgroups of a container's init, opened where this process sees them:
+/// before the container's namespaces are joined.
 ///
-/// # Errors
-/// [`Error`]; the process is to be ended then.
-pub fn join(proc: &Proc, init: &PidFd, process: Pid) -> Result<(), Error> {
-    let pinned = PidFd::open(process);
-    let pinned = pinned.map_err(|errno| read_error("the process that joins")(errno.into()))?;
-    let read = |process, what| proc.cgroup(process).map_err(read_error(what));
-    let wanted = memberships(&read(init, "the cgroups of the container's init")?)?;
-    let own = memberships(&read(&pinned, "the cgroups of the process that joins")?)?;
-    let mounts = mounts(&proc.mountinfo().map_err(read_error("the mounts"))?)?;
+/// To move a process by its number the kernel holds up every fork and exit on
+/// the machine, for milliseconds at times. So the process is born in the
+/// unified cgroup (clone3(2), CLONE_INTO_CGROUP), and enters those of version 1
+/// by itself, as the one thread that it is; neither needs that.
+#[derive(Debug)]
+pub struct Cgroups {
+    wanted: Vec<Membership>,
+    unified: Option<Cgroup>,
+    /// The `tasks` of each other one, with what to call it.
+    tasks: Vec<(File, PathBuf)>,
+}
 
-    // One that has ended counts as a member of other cgroups than before.
-    if !init.is_alive().is_ok_and(|alive| alive) {
-        return Err(Error::Ended);
+impl Cgroups {
+    /// Those of `init` that this process, and so its child, is not in.
+    ///
+    /// # Errors
+    /// [`Error`]: one of them is out of reach, or the container is paused.
+    pub fn of(proc: &Proc, init: &PidFd) -> Result<Self, Error> {
+        let this = PidFd::open(getpid());
+        let this = this.map_err(|errno| read_error("this process")(errno.into()))?;
+        let read = |process, what| proc.cgroup(process).map_err(read_error(what));
+        let wanted = memberships(&read(init, "the cgroups of the container's init")?)?;
+        let own = memberships(&read(&this, "the cgroups of this process")?)?;
+        let mounts = mounts(&proc.mountinfo().map_err(read_error("the mounts"))?)?;
+
+        // One that has ended counts as a member of other cgroups than before.
+        if !init.is_alive().is_ok_and(|alive| alive) {
+            return Err(Error::Ended);
+        }
+        let (mut unified, mut tasks) = (None, Vec::new());
+        for membership in wanted.iter().filter(|membership| !own.contains(membership)) {
+            let cgroup = Cgroup::open(membership, &mounts)?;
+            // Before any of them is joined: a frozen one would be the last.
+            cgroup.check_thawed()?;
+            match cgroup.is_unified {
+                true => unified = Some(cgroup),
+                false => tasks.push(cgroup.tasks()?),
+            }
+        }
+        Ok(Self {
+            wanted,
+            unified,
+            tasks,
+        })
     }
-    let missing = wanted.iter().filter(|membership| !own.contains(membership));
-    let cgroups = missing.map(|membership| Cgroup::open(membership, &mounts));
-    let cgroups: Vec<Cgroup> = cgroups.collect::<Result<_, _>>()?;
-    // Before any of them is joined: a frozen one would be the last.
-    cgroups.iter().try_for_each(Cgroup::check_thawed)?;
-    cgroups.iter().try_for_each(|cgroup| cgroup.add(process))?;
 
-    let now = memberships(&read(&pinned, "the cgroups of the process that joins")?)?;
-    match now == wanted {
-        true => Ok(()),
-        false => Err(Error::Differs { process }),
+    /// Where a child is to be born; `None` where that is here.
+    #[must_use]
+    pub fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(|cgroup| cgroup.folder.as_fd())
+    }
+
+    /// The descriptors that [`Cgroups::enter`] needs.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tasks.iter().map(|(file, _)| file.as_fd())
+    }
+
+    /// Puts the calling thread into those of version 1.
+    ///
+    /// # Errors
+    /// [`Error::File`]; it may be in some of them.
+    pub fn enter(&self) -> Result<(), Error> {
+        self.tasks.iter().try_for_each(|(file, path)| {
+            // 0 is whoever writes it.
+            let written = (&*file).write_all(b"0");
+            written.map_err(|error| file_error("write to", path.clone())(error))
+        })
+    }
+
+    /// Makes sure that a process is in all of them.
+    ///
+    /// # Errors
+    /// [`Error::Differs`]; the process is to be ended then.
+    pub fn check(&self, proc: &Proc, process: &PidFd) -> Result<(), Error> {
+        let text = proc.cgroup(process);
+        let text = text.map_err(read_error("the cgroups of the process that joins"))?;
+        match memberships(&text)? == self.wanted {
+            true => Ok(()),
+            false => Err(Error::Differs),
+        }
     }
 }
 
@@ -184,14 +235,14 @@ impl Cgroup {
         Ok(text.map_err(failed)?.lines().any(|l| l == line))
     }
 
-    fn add(&self, process: Pid) -> Result<(), Error> {
-        const FILE: &str = "cgroup.procs";
-        let opened = open_beneath(&self.folder, FILE.as_ref(), OFlag::O_WRONLY);
-        // In one piece, as the kernel reads it.
-        let number = process.to_string();
-        opened
-            .and_then(|file| File::from(file).write_all(number.as_bytes()))
-            .map_err(file_error("write to", self.path.join(FILE)))
+    /// Its list of threads, to be written to.
+    fn tasks(&self) -> Result<(File, PathBuf), Error> {
+        let path = self.path.join("tasks");
+        let opened = open_beneath(&self.folder, "tasks".as_ref(), OFlag::O_WRONLY);
+        match opened {
+            Ok(file) => Ok((file.into(), path)),
+            Err(error) => Err(file_error("open", path)(error)),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 use super::*;
 
+use crate::sys::process::{reap, spawn_child};
+use nix::unistd::Pid;
+
 use std::fs;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// cgroups(7), version 1 as systemd mounts it, with the hybrid's second one.
@@ -185,16 +187,21 @@ fn escapes_are_three_octal_digits() {
 }
 
 /// A process that does nothing until it goes out of scope.
-struct Idle(Child);
+struct Idle(Pid);
 
 impl Idle {
     fn new() -> Self {
-        let cat = Command::new("cat").stdin(Stdio::piped()).spawn();
-        Self(cat.expect("cat"))
+        // Among the threads of the tests: it does nothing that takes a lock.
+        let pause = || {
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        Self(spawn_child(None, pause).expect("a child"))
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id().cast_signed())
+    const fn pid(&self) -> Pid {
+        self.0
     }
 
     fn cgroups(&self) -> Vec<Membership> {
@@ -205,16 +212,17 @@ impl Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        // Unreaped, it keeps its number.
+        nix::sys::signal::kill(self.0, nix::sys::signal::Signal::SIGKILL).unwrap();
+        reap(self.0).unwrap();
     }
 }
 
 /// A cgroup in each hierarchy that is mounted here. They outlive what is in
 /// them: to be made first.
-struct Cgroups(Vec<PathBuf>);
+struct Made(Vec<PathBuf>);
 
-impl Cgroups {
+impl Made {
     /// Says why not, where there can be none; in CI that is a failure.
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -266,7 +274,7 @@ impl Cgroups {
     }
 }
 
-impl Drop for Cgroups {
+impl Drop for Made {
     fn drop(&mut self) {
         for path in &self.0 {
             // One that has just ended may count a moment longer.
@@ -283,55 +291,64 @@ impl Drop for Cgroups {
     }
 }
 
-fn joined(init: &Idle, other: &Idle) -> Result<(), String> {
+/// A child in the cgroups of `init`; it waits until it is killed.
+fn joined(init: &Idle) -> Result<Idle, String> {
     let pidfd = PidFd::open(init.pid()).unwrap();
     let proc = Proc::open().unwrap();
-    join(&proc, &pidfd, other.pid()).map_err(chain)
+    let cgroups = Cgroups::of(&proc, &pidfd).map_err(chain)?;
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    // Among the threads of the tests: it does nothing that takes a lock.
+    let pid = spawn_child(cgroups.unified(), || {
+        if cgroups.enter().is_ok() && nix::unistd::write(&writer, b"x").is_ok() {
+            loop {
+                nix::unistd::pause();
+            }
+        }
+    });
+    let child = Idle(pid.map_err(|errno| errno.to_string())?);
+    drop(writer);
+    let entered = nix::unistd::read(&reader, &mut [0]);
+    assert_eq!(entered, Ok(1), "it ended");
+    let pidfd = PidFd::open(child.pid()).unwrap();
+    cgroups.check(&proc, &pidfd).map_err(chain)?;
+    Ok(child)
 }
 
 #[test]
-fn a_process_comes_into_all_cgroups_of_another() {
-    let Some(cgroups) = Cgroups::new() else {
+fn a_child_is_in_all_cgroups_of_another_process() {
+    let Some(cgroups) = Made::new() else {
         return;
     };
     let (init, other) = (Idle::new(), Idle::new());
     cgroups.add(&init);
     assert_ne!(init.cgroups(), other.cgroups());
-    assert_eq!(joined(&init, &other), Ok(()));
-    assert_eq!(init.cgroups(), other.cgroups());
+    let child = joined(&init).unwrap();
+    assert_eq!(init.cgroups(), child.cgroups());
     for path in &cgroups.0 {
         let members = fs::read_to_string(path.join("cgroup.procs")).unwrap();
         assert!(
-            members.lines().any(|l| l == other.pid().to_string()),
+            members.lines().any(|l| l == child.pid().to_string()),
             "{}",
             path.display()
         );
     }
-    // Again, where there is nothing to do.
-    assert_eq!(joined(&init, &other), Ok(()));
-}
-
-#[test]
-fn a_process_may_be_above_or_beside_the_other() {
-    let (Some(first), Some(second)) = (Cgroups::new(), Cgroups::new()) else {
-        return;
-    };
-    let (init, other) = (Idle::new(), Idle::new());
-    first.add(&init);
-    second.add(&other);
-    assert_eq!(joined(&init, &other), Ok(()));
-    assert_eq!(init.cgroups(), other.cgroups());
-    // And back to where this process is.
-    assert_eq!(joined(&Idle::new(), &other), Ok(()));
-    assert_ne!(init.cgroups(), other.cgroups());
+    // Where there is nothing to do.
+    assert_eq!(joined(&other).unwrap().cgroups(), other.cgroups());
+    let proc = Proc::open().unwrap();
+    let elsewhere = PidFd::open(other.pid()).unwrap();
+    let wanted = Cgroups::of(&proc, &PidFd::open(init.pid()).unwrap()).unwrap();
+    assert!(matches!(
+        wanted.check(&proc, &elsewhere),
+        Err(Error::Differs)
+    ));
 }
 
 #[test]
 fn a_frozen_cgroup_is_not_joined() {
-    let Some(cgroups) = Cgroups::new() else {
+    let Some(cgroups) = Made::new() else {
         return;
     };
-    let (init, other) = (Idle::new(), Idle::new());
+    let init = Idle::new();
     cgroups.add(&init);
     for (file, frozen, thawed) in [
         ("freezer.state", "FROZEN", "THAWED"),
@@ -340,31 +357,28 @@ fn a_frozen_cgroup_is_not_joined() {
         let Some(file) = cgroups.file(file) else {
             continue;
         };
-        let before = other.cgroups();
         fs::write(&file, frozen).unwrap();
-        let refused = joined(&init, &other);
+        let refused = joined(&init).map(|child| child.pid());
         fs::write(&file, thawed).unwrap();
         let refused = refused.unwrap_err();
         assert!(
             refused.starts_with("the container is paused (cgroup /"),
             "{refused}"
         );
-        assert_eq!(other.cgroups(), before);
     }
-    assert_eq!(joined(&init, &other), Ok(()));
+    joined(&init).unwrap();
 }
 
 #[test]
 fn there_is_nothing_to_join_when_init_has_ended() {
-    let other = Idle::new();
-    let mut init = Idle::new();
+    let init = Idle::new();
     let pidfd = PidFd::open(init.pid()).unwrap();
-    init.0.kill().unwrap();
+    pidfd.kill().unwrap();
     // Not reaped yet: proc(5) still shows it.
     while pidfd.is_alive().unwrap() {
         std::thread::yield_now();
     }
     let proc = Proc::open().unwrap();
-    let error = join(&proc, &pidfd, other.pid()).unwrap_err();
+    let error = Cgroups::of(&proc, &pidfd).unwrap_err();
     assert!(matches!(error, Error::Ended), "{error}");
 }

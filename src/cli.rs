@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use oci_seccomp::lint::{Id, UnknownId};
 
 /// The seccomp layer of OCI containers
 ///
@@ -77,10 +78,21 @@ pub enum Command {
     Wrap(WrapArgs),
     /// Say what a profile means, and load nothing
     ///
-    /// The status is 0 if the profile can be used, 1 if not, 2 if it could
-    /// not be read.
+    /// The status is 0 if the profile can be used, 1 if not or if it has a
+    /// finding that is denied, 2 if it could not be read.
     #[command(long_flag = "dry-run", after_help = DRY_RUN_EXAMPLES)]
     DryRun(DryRunArgs),
+    /// Say what becomes of a call, and which rule does that
+    ///
+    /// The rule that decides, those that match and come too late, those that do
+    /// not match and by which condition; and what runc, crun and youki do with
+    /// the call by themselves, where that is something else. Arguments that are
+    /// left out may be anything: then every outcome is shown with its condition.
+    ///
+    /// The status is 0 whatever the verdict, 1 if the profile is refused, 2 if
+    /// it cannot be read or there is no such call.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Write a profile's program: for bubblewrap, for crun, for C, or to read
     ///
     /// The program was proven to mean what the profile says. The status is 0,
@@ -109,6 +121,40 @@ pub enum Command {
     /// profile cannot be read or written.
     #[command(after_help = CACHE_EXAMPLES)]
     Cache(CacheCommand),
+    /// Say which calls get another verdict from B than from A
+    ///
+    /// Two profiles, or ready programs, are held against each other on every
+    /// class of calls that either can tell apart. ALLOW and LOG make a call;
+    /// TRACE and NOTIFY leave it to another; what is stricter denies it.
+    ///
+    /// The status is 0 if all verdicts are the same, 1 if not; 2 if that
+    /// could not be told, or one of the two is unreadable or refused.
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
+    /// Show the filters that are really on a process or a container
+    ///
+    /// The kernel hands them out: to a process with CAP_SYS_ADMIN outside of
+    /// user namespaces and without a filter of its own. Each thread is stopped
+    /// for the instant that takes, and goes on whatever happens to us. Without
+    /// the privilege it says how many there are.
+    ///
+    /// With --against, the status is 0 if they are at least as strict as the
+    /// profile for every call, 1 if not; 2 if that cannot be told, or there is
+    /// no such process.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(InspectArgs),
+    /// Explain what the kernel's log says of filtered calls
+    ///
+    /// Reads the audit records of seccomp (type 1326) as dmesg, journalctl -k,
+    /// ausearch --raw and auditd's file have them, with any lines in between.
+    /// With a profile it tells for each call which rule decides, and the
+    /// smallest change that allows it, which was tried: no other call changes.
+    /// A record does not have the arguments, nor does it name the container.
+    ///
+    /// The status is 0, or 1 if the profile is refused, 2 if a file cannot be
+    /// read.
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(AuditArgs),
     /// Say what this kernel, this libseccomp and this process can do
     ///
     /// The status is 0 if filters can be loaded here, 1 if not.
@@ -160,8 +206,17 @@ Examples:
 const DRY_RUN_EXAMPLES: &str = "\
 Examples:
   oci-seccomp dry-run seccomp.json
-  oci-seccomp --dry-run /run/bundle/config.json --format json
-  jq .linux.seccomp config.json | oci-seccomp dry-run -";
+  oci-seccomp --dry-run bundle --format json
+  oci-seccomp dry-run --deny unknown-syscall --deny mask-bits seccomp.json
+  oci-seccomp dry-run --list-findings
+  jq .linux.seccomp bundle/config.json | oci-seccomp dry-run -";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp explain seccomp.json clone
+  oci-seccomp explain seccomp.json openat _ _ 'O_RDWR|O_CREAT'
+  oci-seccomp explain seccomp.json socket AF_VSOCK --trace
+  oci-seccomp explain bundle 41 16 3 9 --arch x32 --format json";
 
 const COMPILE_EXAMPLES: &str = "\
 Examples:
@@ -193,6 +248,26 @@ Examples:
 
 A profile of docker's form means different things for different capabilities: it
 is primed for those of the bundle that it is in, or for none.";
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp diff old.json new.json
+  oci-seccomp diff --subset baseline.json /run/bundle
+  jq .linux.seccomp config.json | oci-seccomp diff seccomp.json -
+  oci-seccomp diff seccomp.json filter.bpf --format json";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp inspect 4242
+  oci-seccomp inspect web --against /run/bundle
+  oci-seccomp inspect --runtime podman web --call clone CLONE_NEWUSER
+  oci-seccomp inspect 4242 --verbose | less";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  dmesg | oci-seccomp audit --profile /run/bundle
+  oci-seccomp audit --profile seccomp.json /var/log/audit/audit.log
+  journalctl -k | oci-seccomp audit --format json";
 
 const FEATURES_EXAMPLES: &str = "\
 Examples:
@@ -226,6 +301,9 @@ pub struct HookArgs {
     /// How to say it
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub format: Format,
+    /// Say it at length
+    #[arg(short, long, requires = "dry_run")]
+    pub verbose: bool,
     /// The hook's stage, where it cannot be told from the state
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
@@ -328,11 +406,15 @@ pub struct ExecArgs {
     /// Make a terminal in the container, and connect it to this one
     #[arg(short, long)]
     pub tty: bool,
+    /// Taken for the sake of who is used to it: standard input is always the
+    /// command's
+    #[arg(short, long, hide = true)]
+    pub interactive: bool,
     /// Run as this user and group, in numbers; without GID, the config's group
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<User>,
     /// Start in this folder of the container
-    #[arg(long, value_name = "DIR")]
+    #[arg(short = 'w', long, visible_alias = "workdir", value_name = "DIR")]
     pub cwd: Option<PathBuf>,
     /// Set a variable, over those of the config
     #[arg(short, long, value_name = "KEY=VALUE")]
@@ -423,7 +505,72 @@ pub struct WrapArgs {
 #[derive(Debug, Args)]
 pub struct DryRunArgs {
     /// A bundle, a config.json or a profile; - is standard input
+    #[arg(required_unless_present = "list_findings")]
+    pub source: Option<PathBuf>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Say it at length: every name, finding and difference
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Fail where there is this finding, or any with "all"
+    #[arg(long, value_name = "ID")]
+    pub deny: Vec<FindingId>,
+    /// Do not speak of this finding, nor fail for it
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<FindingId>,
+    /// Say what findings there are
+    #[arg(long, exclusive = true)]
+    pub list_findings: bool,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// Which findings are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingId {
+    /// Every one.
+    All,
+    /// This one.
+    One(Id),
+}
+
+impl FindingId {
+    /// Whether a finding is meant.
+    pub fn includes(self, id: Id) -> bool {
+        self == Self::All || self == Self::One(id)
+    }
+}
+
+impl FromStr for FindingId {
+    type Err = UnknownId;
+
+    fn from_str(name: &str) -> Result<Self, UnknownId> {
+        match name {
+            "all" => Ok(Self::All),
+            name => name.parse().map(Self::One),
+        }
+    }
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A bundle, a config.json or a profile; - is standard input
     pub source: PathBuf,
+    /// The call: its name or number
+    #[arg(allow_negative_numbers = true)]
+    pub syscall: String,
+    /// Its arguments: numbers, names such as O_RDWR|O_CREAT, or _ for any value
+    #[arg(value_name = "ARG", allow_negative_numbers = true, num_args = 0..=6)]
+    pub args: Vec<String>,
+    /// The architecture it is made on; without it, this machine's
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// Show what the kernel executes of the program
+    #[arg(long)]
+    pub trace: bool,
     /// How to say it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -525,6 +672,82 @@ pub struct PrimeArgs {
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<PathBuf>,
     /// How the profile is read; as the hook is to be told.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A bundle, a config.json, a profile or a ready program (struct
+    /// sock_filter); - is standard input
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// Another
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// Status 0 if B allows nothing that A does not, whatever else differs
+    #[arg(long)]
+    pub subset: bool,
+    /// Name all calls, also those that neither allows
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// How the profiles are read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The number of a process, or a container; with --runtime or --root a
+    /// number is a container too
+    #[arg(value_name = "PID|CONTAINER")]
+    pub target: String,
+    /// Who knows the container: podman, or an OCI runtime by name or path;
+    /// without it, whoever does
+    #[arg(long, value_name = "NAME")]
+    pub runtime: Option<PathBuf>,
+    /// The --root of the runtime
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Hold the filters together against a bundle, a config.json, a profile
+    /// or a ready program
+    #[arg(long, value_name = "SOURCE")]
+    pub against: Option<PathBuf>,
+    /// Say what this call would get; arguments are numbers or names such as
+    /// O_RDWR|O_CREAT, and may be any if not given
+    #[arg(long, value_names = ["NAME", "ARG"], num_args = 1..=7, allow_negative_numbers = true)]
+    pub call: Vec<String>,
+    /// The architecture of that call; without it, this machine's
+    #[arg(long, requires = "call")]
+    pub arch: Option<String>,
+    /// List the programs, and all that differs
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// How the profile is read.
+    #[command(flatten)]
+    pub translate: TranslateArgs,
+}
+
+/// `audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// A log; without it, or as -, standard input
+    pub file: Option<PathBuf>,
+    /// Hold the calls against this bundle, config.json or profile
+    #[arg(long, value_name = "SOURCE")]
+    pub profile: Option<PathBuf>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// How the profile is read.
     #[command(flatten)]
     pub translate: TranslateArgs,
 }

@@ -34,14 +34,44 @@ fn the_flag_dry_run_is_the_command_dry_run() {
         let Command::DryRun(args) = command(line) else {
             panic!("{line}");
         };
-        assert_eq!(args.source, PathBuf::from("p.json"), "{line}");
+        assert_eq!(args.source, Some(PathBuf::from("p.json")), "{line}");
         assert_eq!(args.format, Format::Json, "{line}");
         assert!(args.verbose && args.translate.strict, "{line}");
     }
     let Command::DryRun(args) = command("--dry-run -") else {
         panic!();
     };
-    assert_eq!(args.source, PathBuf::from("-"));
+    assert_eq!(args.source, Some(PathBuf::from("-")));
+}
+
+#[test]
+fn findings_are_chosen_by_id_and_an_unknown_one_lists_them() {
+    let Command::DryRun(args) = command("dry-run p --deny all --allow upper-bits") else {
+        panic!();
+    };
+    assert!(args.deny[0].includes(Id::ShadowedRule));
+    assert!(args.allow[0].includes(Id::UpperBits) && !args.allow[0].includes(Id::ShadowedRule));
+    let argv = ["oci-seccomp", "dry-run", "p", "--deny", "upper"];
+    let error = Cli::try_parse_from(argv).expect_err("no id").to_string();
+    assert!(error.contains("shadowed-rule, "), "{error}");
+    let Command::DryRun(args) = command("dry-run --list-findings") else {
+        panic!();
+    };
+    assert_eq!(args.source, None);
+}
+
+#[test]
+fn a_call_to_explain_has_numbers_that_may_be_negative() {
+    let Command::Explain(args) = command("explain p openat -100 _ O_RDWR|O_CREAT --arch x32")
+    else {
+        panic!();
+    };
+    assert_eq!(args.args, ["-100", "_", "O_RDWR|O_CREAT"]);
+    assert_eq!(args.arch.as_deref(), Some("x32"));
+    let Command::Explain(args) = command("explain p -1") else {
+        panic!();
+    };
+    assert_eq!(args.syscall, "-1");
 }
 
 #[test]
@@ -100,6 +130,10 @@ fn a_usage_error_has_the_status_by_which_the_command_says_no() {
         ("dry-run", 2),
         ("--dry-run", 2),
         ("dry-run p --ambiguous maybe", 2),
+        ("dry-run p --deny nothing", 2),
+        ("dry-run p --list-findings", 2),
+        ("explain p", 2),
+        ("explain p read 1 2 3 4 5 6 7", 2),
         ("features extra", 2),
         ("hook --stage poststop", 1),
         ("hook --format json", 1),

@@ -61,9 +61,21 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; a text over `limit` bytes is refused, not cut.
 pub fn read_limited(path: &Path, limit: u64) -> Result<String, Error> {
+    let bytes = read_limited_bytes(path, limit)?;
+    let path = match path == "-" {
+        true => Path::new("standard input"),
+        false => path,
+    };
+    text(path, bytes)
+}
+
+/// As [`read_limited`], for what need not be text.
+///
+/// # Errors
+/// [`Error`], never [`Error::NotUtf8`].
+pub fn read_limited_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     if path == "-" {
-        let path = Path::new("standard input");
-        return text(path, bounded(path, io::stdin().lock(), limit)?);
+        return bounded(Path::new("standard input"), io::stdin().lock(), limit);
     }
     let file = open(path)?;
     let kind = kind(path, &file)?;
@@ -76,7 +88,7 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<String, Error> {
         path: path.into(),
         source: errno.into(),
     })?;
-    text(path, bounded(path, file, limit)?)
+    bounded(path, file, limit)
 }
 
 /// Reads the text of a regular file; nothing else is waited for.

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod arm;
+pub mod audit;
 pub mod bpf;
 pub mod bundle;
 pub mod cache;
@@ -10,6 +11,8 @@ pub mod cases;
 pub mod cgroup;
 pub mod command;
 pub mod compile;
+pub mod diff;
+pub mod explain;
 pub mod features;
 pub mod filter;
 pub mod flags;
@@ -18,9 +21,11 @@ pub mod input;
 pub mod inspect;
 pub mod join;
 mod json;
+pub mod lint;
 pub mod listener;
 pub mod load;
 pub mod loadable;
+pub mod peers;
 pub mod plain;
 pub mod plan;
 pub mod policy;
@@ -31,6 +36,7 @@ pub mod prove;
 pub mod relay;
 pub mod report;
 pub mod runtime;
+pub mod samples;
 pub mod sealed;
 pub mod signatures;
 pub mod splice;

@@ -5,7 +5,7 @@
 use crate::bpf::Program;
 use crate::compile::{self, unit};
 use crate::policy::{Action, Arch, ArchRules, Call, Clause, Condition, Policy, Verdict};
-use crate::prove::{self, Witness};
+use crate::prove;
 use crate::syscalls::{Wiring, resolve, scmp_arch};
 use crate::translate::Translation;
 use libseccomp::error::{SeccompErrno, SeccompError};
@@ -49,14 +49,6 @@ pub enum Error {
     /// It could not be compiled or read back.
     #[error(transparent)]
     Compile(#[from] compile::Error),
-}
-
-/// One call that plain libseccomp judges differently.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// A witness; `expected` is what the profile says, `got` plain
-    /// libseccomp's verdict.
-    pub witness: Witness,
 }
 
 /// A profile whose order of rules matters, read here in a weaker way than
@@ -238,33 +230,13 @@ fn add(
     Ok(())
 }
 
-/// All calls that plain libseccomp judges differently, one witness for each
-/// number and direction.
-#[must_use]
-pub fn differences(policy: &Policy, program: &Program) -> Vec<Difference> {
-    // ENOSYS for newer calls is runc's doing, not libseccomp's.
-    let mut policy = policy.clone();
-    for rules in &mut policy.arches {
-        rules.newest = None;
-    }
-    let mut seen = BTreeSet::new();
-    let mut out = Vec::new();
-    prove::compare(&policy, program, None, |witness| {
-        if seen.insert((witness.arch, witness.call.nr, witness.is_weaker())) {
-            out.push(Difference { witness });
-        }
-        ControlFlow::Continue(())
-    });
-    out
-}
-
 /// Looks for a call that several rules with different actions match, and for
 /// which the first of them is weaker than what libseccomp makes of them. Gives
 /// the first such call.
 ///
 /// Only the rules for such calls are compiled, which is quick. That rules for
 /// others make libseccomp lose some of them is no ambiguity of the profile;
-/// [`differences`] shows it.
+/// [`crate::peers`] shows it.
 ///
 /// # Errors
 /// [`Error`], where libseccomp makes nothing of the profile.

@@ -188,6 +188,20 @@ impl Arch {
         self.audit() & AUDIT_ARCH_LE == other.audit() & AUDIT_ARCH_LE
     }
 
+    /// Whether a call with this token and number is one of the architecture's.
+    #[must_use]
+    pub const fn owns(self, audit: u32, nr: u32) -> bool {
+        self.audit() == audit
+            && match self {
+                // One token for two architectures: the number tells them
+                // apart. -1 is x86_64's, as in libseccomp: a tracer that skips
+                // a call leaves it behind.
+                Self::X86_64 => nr < X32_BIT || nr == u32::MAX,
+                Self::X32 => nr >= X32_BIT && nr != u32::MAX,
+                _ => true,
+            }
+    }
+
     /// Parses the short name (`x86_64`) or the OCI one (`SCMP_ARCH_X86_64`).
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
@@ -428,17 +442,7 @@ impl Policy {
     /// The rules for the architecture a call comes from, if listed.
     #[must_use]
     pub fn rules_for(&self, audit: u32, nr: u32) -> Option<&ArchRules> {
-        self.arches.iter().find(|r| {
-            r.arch.audit() == audit
-                && match r.arch {
-                    // One token for two architectures: the number tells them
-                    // apart. -1 is x86_64's, as in libseccomp: a tracer that
-                    // skips a call leaves it behind.
-                    Arch::X86_64 => nr < X32_BIT || nr == u32::MAX,
-                    Arch::X32 => nr >= X32_BIT && nr != u32::MAX,
-                    _ => true,
-                }
-        })
+        self.arches.iter().find(|r| r.arch.owns(audit, nr))
     }
 
     /// What the profile says about one call: the meaning of a profile.
@@ -478,8 +482,14 @@ impl Policy {
                 reason: Reason::Rule(clause.rule),
             };
         }
+        self.unmatched(rules, call.nr)
+    }
+
+    /// What a call gets that is of an architecture with these rules and that
+    /// none of them matches.
+    pub(crate) fn unmatched(&self, rules: &ArchRules, nr: u32) -> Verdict {
         match rules.newest {
-            Some(newest) if call.nr > newest => Verdict {
+            Some(newest) if nr > newest => Verdict {
                 action: Action::Errno(ENOSYS),
                 reason: Reason::Newer,
             },

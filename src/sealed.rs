@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStringExt;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl::set_name;
 use nix::sys::stat::Mode;
 use nix::unistd::fexecve;
 
@@ -36,13 +37,16 @@ pub enum Error {
     #[error("failed to open this program's own file: is /proc mounted?")]
     Open(#[source] io::Error),
     /// The copy was not made.
-    #[error("failed to make a sealed copy of this program (memfd_create)")]
+    #[error(
+        "failed to make a sealed copy of this program (memfd_create: EACCES where the sysctl \
+         vm.memfd_noexec is 2)"
+    )]
     Copy(#[source] io::Error),
     /// It cannot be hidden.
     #[error("failed to make this process undumpable")]
     Hide(#[source] Errno),
     /// It cannot be executed.
-    #[error("failed to execute a sealed copy of this program (is the sysctl vm.memfd_noexec 2?)")]
+    #[error("failed to execute a sealed copy of this program")]
     Execute(#[source] Errno),
 }
 
@@ -65,7 +69,9 @@ pub fn ensure(leave: impl FnOnce() -> nix::Result<Option<Variable>>) -> Result<(
     // A file of any other kind answers EINVAL.
     let seals = fcntl(&exe, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
     if seals.is_ok_and(|seals| seals.contains(SEALS)) {
-        return process::hide().map_err(Error::Hide);
+        // Else it has the descriptor's number or the file's name for one.
+        let named = set_name(c"oci-seccomp");
+        return named.and_then(|()| process::hide()).map_err(Error::Hide);
     }
     let copy = copy(File::from(exe)).map_err(Error::Copy)?;
     let left = leave().map_err(Error::Execute)?;

@@ -17,7 +17,7 @@ pub enum Kind {
     Pointer,
     /// `long`, `size_t`, `loff_t`: all 64 bits.
     Long,
-    /// `int`, `unsigned int` and ids: the low 32 bits, the others are dropped.
+    /// `int`, `unsigned int`, ids: the low 32 bits, the others are dropped.
     Int,
     /// `umode_t`: the low 16 bits, the others are dropped.
     Mode,
@@ -69,7 +69,10 @@ const fn kind(letter: u8) -> Kind {
 /// Letters, one for each argument, and the calls that have just these: the
 /// SYSCALL_DEFINEs of Linux 6.18 on x86_64, as its tracing events
 /// (events/syscalls/*/format) name them. The same declarations serve every
-/// architecture with 64 bits, but for s390's clone.
+/// architecture with 64 bits, but for s390's clone. Two longs are ints here,
+/// since the kernel drops their upper bits all the same: the flags of clone
+/// (`lower_32_bits`) and the pid of ptrace (`find_get_task_by_vpid`). Of calls
+/// that only 32-bit architectures have, those that profiles put conditions on.
 const TABLE: &[(&str, &str)] = &[
     (
         "",
@@ -101,7 +104,7 @@ const TABLE: &[(&str, &str)] = &[
     ("il", "arch_prctl ftruncate"),
     (
         "ip",
-        "clock_adjtime clock_getres clock_gettime clock_settime fremovexattr fstat \
+        "socketcall clock_adjtime clock_getres clock_gettime clock_settime fremovexattr fstat \
          fstatfs getgroups getitimer getrlimit getrusage io_setup io_uring_setup \
          mq_notify sched_getparam sched_rr_get_interval sched_setparam setgroups \
          setrlimit timer_gettime timerfd_gettime ustat",
@@ -196,7 +199,8 @@ const TABLE: &[(&str, &str)] = &[
     ),
     ("ippl", "fgetxattr openat2 rt_sigaction rt_sigprocmask"),
     ("llli", "pkey_mprotect"),
-    ("llll", "ptrace set_mempolicy_home_node"),
+    ("lill", "ptrace"),
+    ("llll", "set_mempolicy_home_node"),
     ("pihp", "mq_open"),
     ("piii", "futex_requeue rseq"),
     ("plii", "futex_wake"),
@@ -222,8 +226,8 @@ const TABLE: &[(&str, &str)] = &[
     ("ipppi", "execveat name_to_handle_at"),
     ("ipppp", "select"),
     ("lllll", "mremap remap_file_pages"),
+    ("ilppl", "clone"),
     ("lllpp", "io_getevents"),
-    ("llppl", "clone"),
     ("lplll", "preadv pwritev"),
     ("piiil", "perf_event_open"),
     ("piipi", "futex_waitv"),
@@ -262,7 +266,9 @@ mod tests {
         let young = |name: &str| ["uprobe", "file_getattr", "file_setattr"].contains(&name);
         for name in names.into_iter().filter(|n| !young(n)) {
             assert!(
-                matches!(resolve(name, Arch::X86_64), Wiring::Direct(_)),
+                [Arch::X86_64, Arch::X86]
+                    .iter()
+                    .any(|&arch| matches!(resolve(name, arch), Wiring::Direct(_))),
                 "{name}"
             );
         }
@@ -277,7 +283,8 @@ mod tests {
             );
         }
         assert_eq!(of("socket"), Some(&[Kind::Int; 3][..]));
-        assert_eq!(of("clone").map(|k| k[0]), Some(Kind::Long));
+        assert_eq!(of("clone").map(|k| k[0]), Some(Kind::Int));
+        assert_eq!(of("unshare").map(|k| k[0]), Some(Kind::Long));
         assert_eq!(of("getpid"), Some(&[][..]));
     }
 }

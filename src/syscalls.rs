@@ -110,6 +110,30 @@ pub fn name(arch: Arch, nr: u32) -> Option<String> {
         .or_else(|| table_name(arch, nr).map(str::to_owned))
 }
 
+/// The known name that is nearest to an unknown one, if any is near: what
+/// somebody may have meant.
+///
+/// ```
+/// assert_eq!(oci_seccomp::syscalls::nearest("opanat"), Some("openat"));
+/// assert_eq!(oci_seccomp::syscalls::nearest("pread"), Some("pread64"));
+/// assert_eq!(oci_seccomp::syscalls::nearest("frobnicate"), None);
+/// ```
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let libc = LIBC_NAMES.iter().find(|(libc, _)| *libc == name);
+    if let Some((_, call)) = libc {
+        return Some(call);
+    }
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+    let near = TABLES
+        .keys()
+        .copied()
+        .map(|known| (distance(&known), known));
+    // Of a short name a letter, of a long one two.
+    let (_, known) = near.filter(|(d, _)| *d <= 1 + name.len() / 7).min()?;
+    Some(known)
+}
+
 /// A call for people: `x86_64 lseek(0x0, 0x6)`, without trailing zeros.
 #[must_use]
 pub fn describe(arch: Option<Arch>, call: &Call) -> String {
@@ -159,12 +183,25 @@ fn multiplexed(name: &str, arch: Arch, by: &str, mask: u32, number: i32) -> Wiri
     }
 }
 
+/// Functions of libc that make a call of another name.
+const LIBC_NAMES: &[(&str, &str)] = &[
+    ("pread", "pread64"),
+    ("pwrite", "pwrite64"),
+    ("futimens", "utimensat"),
+    ("fstatat", "newfstatat"),
+    ("posix_fadvise", "fadvise64"),
+    ("posix_fallocate", "fallocate"),
+];
+
+/// Calls of one architecture that neither table has.
+const MISSING: &[(&str, Arch, u32)] = &[("riscv_hwprobe", Arch::Riscv64, 258)];
+
 /// How many numbers from its base an architecture's table can hold. ARM's
 /// private calls at 0xf0000 are in libseccomp's table.
 const TABLE_LENGTH: u32 = 1024;
 
 /// The table crate finds names by number; this is the way back.
-static TABLES: LazyLock<HashMap<&str, Vec<(Arch, u32)>>> = LazyLock::new(|| {
+static TABLES: LazyLock<HashMap<&'static str, Vec<(Arch, u32)>>> = LazyLock::new(|| {
     let mut numbers = HashMap::<_, Vec<_>>::new();
     for &arch in Arch::ALL {
         for nr in base(arch)..base(arch) + TABLE_LENGTH {
@@ -172,6 +209,9 @@ static TABLES: LazyLock<HashMap<&str, Vec<(Arch, u32)>>> = LazyLock::new(|| {
                 numbers.entry(name).or_default().push((arch, nr));
             }
         }
+    }
+    for &(name, arch, nr) in MISSING {
+        numbers.entry(name).or_default().push((arch, nr));
     }
     numbers
 });
@@ -229,6 +269,8 @@ mod tests {
             ("read", Arch::Mipsel64n32, Wiring::Direct(6000)),
             ("cacheflush", Arch::Arm, Wiring::Direct(0x000f_0002)),
             ("cacheflush", Arch::X86_64, Wiring::Absent),
+            ("riscv_hwprobe", Arch::X86_64, Wiring::Absent),
+            ("riscv_hwprobe", Arch::Riscv64, Wiring::Direct(258)),
         ] {
             assert_eq!(resolve(name, arch), expected, "{name} {arch}");
         }

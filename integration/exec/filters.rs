@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 use super::{
     CALLS, DENIED, ENOENT, allows_only, denies, each_pair, each_setting, is_filtered, is_refused,
 };
-use crate::support::{self, Agent, Container, Created, Manner, Runtime, Stage, programs};
+use nix::sys::signal::Signal;
+
+use crate::support::command::LIMIT;
+use crate::support::{
+    self, Agent, Container, Created, Manner, Run, Runtime, Stage, process, programs,
+};
 
 support::on_each_runtime_and_youki! {
     is_filtered_as_the_hook_has_armed_init
@@ -18,6 +23,7 @@ support::on_each_runtime_and_youki! {
     a_profile_need_not_allow_what_comes_before_the_command
     refuses_to_be_less_confined_than_init
     loads_filters_of_inits_when_told_to
+    refuses_to_join_an_init_that_cannot_be_read
     joins_a_wrapped_bundle_as_its_workload
     the_agent_answers_the_new_process
     does_not_start_without_the_agent
@@ -181,6 +187,27 @@ fn refuses_to_be_less_confined_than_init(runtime: Runtime) {
     let created = with_a_filter_of_its_own(runtime, &Value::Null);
     let seen = created.exec_probe(&[], "print unconfined").run();
     is_refused(seen, "filter 0 of the container's init is declared nowhere");
+    created.is_alone();
+}
+
+/// A container can bring that about: by a tracer of its own, for one.
+fn refuses_to_join_an_init_that_cannot_be_read(runtime: Runtime) {
+    let created = Container::new(runtime)
+        .seccomp(&denies(&["mkdir"]))
+        .running();
+    let pid = created.pid();
+    let strace = ["-qq", "-o", "/dev/null", "-p", &pid.to_string()];
+    let tracer = Run::new("strace").args(strace).start();
+    let traced = || process::status(pid, "TracerPid").is_some_and(|tracer| tracer != "0");
+    assert!(process::within(LIMIT, traced), "nobody traces {pid}");
+    for options in [&[][..], &["--inherit-filters"]] {
+        let seen = created.exec_probe(options, "print unconfined").run();
+        is_refused(seen, "cannot read the filters of the container's init");
+    }
+    tracer.signal(Signal::SIGTERM);
+    tracer.outcome();
+    assert!(process::within(LIMIT, || !traced()));
+    created.exec_probe(&[], "print confined").run().success();
     created.is_alone();
 }
 

@@ -14,6 +14,7 @@ support::on_each_runtime! {
     the_session_keyring_is_the_commands_own
     the_callers_terminal_is_not_the_commands
     other_inherited_state_stays_behind
+    files_of_the_callers_are_not_to_be_opened_anew
 }
 
 /// As setpriv(1) takes them.
@@ -162,5 +163,30 @@ fn other_inherited_state_stays_behind(runtime: Runtime) {
         "Umask:\t0022\nGroups:\t \nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0\n1\n2\n3\n/\n",
         "{seen}"
     );
+    created.is_alone();
+}
+
+/// `/proc/self/fd/0` leads to the file itself: who was to read it could write to
+/// it, and who was to append to it could read it.
+fn files_of_the_callers_are_not_to_be_opened_anew(runtime: Runtime) {
+    let created = running(runtime);
+    let script = created.bundle().join("script");
+    let attack = "echo overwritten >/proc/self/fd/0; cat >/dev/null";
+    let sh = ["sh", "-c", attack];
+    let open = || File::open(&script).expect("script");
+    let content = || std::fs::read_to_string(&script).expect("script");
+    std::fs::write(&script, "of the host\n").expect("script");
+    let seen = created.exec(&[], &sh).stdin_from(open()).run();
+    seen.success();
+    assert_eq!(content(), "of the host\n");
+    let seen = created.exec(&[], &["cat"]).stdin_from(open()).run();
+    assert_eq!(seen.success().stdout, "of the host\n");
+    created.naive(&[], &sh).stdin_from(open()).run();
+    assert_eq!(content(), "overwritten\n", "no attack");
+
+    let folder = File::open(created.bundle()).expect("folder");
+    let ls = ["ls", "/proc/self/fd/0/.."];
+    let seen = created.exec(&[], &ls).stdin_from(folder).run();
+    seen.exits(125).says("standard input is a folder");
     created.is_alone();
 }

@@ -51,7 +51,7 @@ pub fn judge(layer: &Layer<'_>, loaded: &[u8]) -> Judgement {
         return Judgement::Unknown("it is no program of seccomp's");
     };
     let mut weaker = None;
-    let proof = prove::compare(policy, &program, None, |witness| {
+    let proof = prove::compare_hostile(policy, &program, |witness| {
         // Another errno is no less strict: where a runtime's filter answers a
         // call newer than the profile with the default, for one.
         if !witness.is_weaker() {

@@ -5,7 +5,6 @@
 use super::{Insn, Program, offset, op};
 use crate::policy::{Action, Arch, X32_BIT};
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 impl Program {
     /// Lists the program. `name` gives the name of a call, so that this
@@ -20,19 +19,26 @@ impl Program {
     /// ```
     #[must_use]
     pub fn listing(&self, name: impl Fn(Arch, u32) -> Option<String>) -> String {
+        let lines = self.lines(name);
+        lines
+            .iter()
+            .fold(String::new(), |out, line| out + line + "\n")
+    }
+
+    /// [`Program::listing`] by line, one for each instruction.
+    #[must_use]
+    pub fn lines(&self, name: impl Fn(Arch, u32) -> Option<String>) -> Vec<String> {
         let targets = self.targets();
         let words = self.words();
-        let mut out = String::new();
-        for (pc, insn) in self.instructions().iter().enumerate() {
+        let line = |(pc, insn): (usize, &Insn)| {
             let label = match targets.contains(&pc) {
                 true => format!("L{pc}:"),
                 false => String::new(),
             };
             let text = describe(pc, *insn, words[pc], &name);
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "{label:<7}{pc:>5}  {text}");
-        }
-        out
+            format!("{label:<7}{pc:>5}  {text}")
+        };
+        self.instructions().iter().enumerate().map(line).collect()
     }
 
     /// Where jumps lead, but to the next instruction.

@@ -7,6 +7,7 @@
 //! fail nor loop.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod listing;
 
 use sha2::{Digest, Sha256};
@@ -254,11 +255,30 @@ impl Program {
         self.run_from(0, call)
     }
 
+    /// The instructions that the kernel executes for a call, by index, with
+    /// what is in the accumulator before each; the last one returns.
+    #[must_use]
+    pub fn path(&self, call: &Call) -> Vec<(usize, u32)> {
+        let mut path = Vec::new();
+        self.execute(0, call, |pc, a| path.push((pc, a)));
+        path
+    }
+
     /// [`Program::run`] from an instruction on, with all registers zero.
-    pub(crate) fn run_from(&self, mut pc: usize, call: &Call) -> (u32, usize) {
+    pub(crate) fn run_from(&self, pc: usize, call: &Call) -> (u32, usize) {
+        self.execute(pc, call, |_, _| {})
+    }
+
+    fn execute(
+        &self,
+        mut pc: usize,
+        call: &Call,
+        mut visit: impl FnMut(usize, u32),
+    ) -> (u32, usize) {
         let (mut a, mut x, mut mem) = (0u32, 0u32, [0u32; 16]);
         let mut steps = 0usize;
         loop {
+            visit(pc, a);
             let i = self.0[pc];
             pc += 1;
             steps += 1;
@@ -300,6 +320,16 @@ pub(crate) enum Residue {
     Returned(u32),
     /// It is about to load, at this instruction.
     At(usize),
+}
+
+impl Residue {
+    /// From where to run on: what has returned is run again.
+    pub(crate) const fn start(self) -> usize {
+        match self {
+            Self::Returned(_) => 0,
+            Self::At(pc) => pc,
+        }
+    }
 }
 
 impl Program {

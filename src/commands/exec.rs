@@ -3,6 +3,7 @@
 
 mod declared;
 mod described;
+mod streams;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,7 +19,7 @@ use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::command::OURS;
-use oci_seccomp::inspect;
+use oci_seccomp::inspect::{self, Pending, Unreadable};
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
@@ -28,6 +29,7 @@ use oci_seccomp::sealed;
 
 use self::declared::declared;
 use self::described::described;
+use self::streams::Streams;
 use super::hook::wanted::Wanted;
 use super::{Failure, source};
 use crate::cli::ExecArgs;
@@ -46,11 +48,14 @@ pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let (id, argv) = words(&args).map_err(ours())?;
     let container = find(&args, id.as_deref()).map_err(ours())?;
     let about = format!("container {}", container.state.id);
-    let joined = start(&args, argv, &container).map_err(|failure| Failure {
+    let direct = args.tty || args.detach;
+    let streams = Streams::new(direct).map_err(ours())?;
+    let joined = start(&args, argv, &container, &streams).map_err(|failure| Failure {
         error: failure.error.context(about.clone()),
         ..failure
     })?;
-    let status = attend(&args, joined).context(about).map_err(ours())?;
+    let status = attend(&args, joined, streams);
+    let status = status.context(about).map_err(ours())?;
     Ok(ExitCode::from(status))
 }
 
@@ -101,7 +106,14 @@ fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
 }
 
 /// Starts the command, up to its first instruction.
-fn start(args: &ExecArgs, argv: Vec<String>, container: &Container) -> Result<Joined, Failure> {
+fn start(
+    args: &ExecArgs,
+    argv: Vec<String>,
+    container: &Container,
+    streams: &Streams,
+) -> Result<Joined, Failure> {
+    // Init's filters are read meanwhile.
+    let pending = inspect::begin(&container.init, PATIENCE);
     let prepare = || -> anyhow::Result<_> {
         let config = config(container)?;
         let execution = described(args, argv, &config)?;
@@ -118,7 +130,7 @@ fn start(args: &ExecArgs, argv: Vec<String>, container: &Container) -> Result<Jo
             layers.push(layer);
         }
     }
-    let more = beside(args, container, &layers).map_err(Failure::with_status(OURS))?;
+    let more = beside(args, container, pending, &layers).map_err(Failure::with_status(OURS))?;
     let inherited = more.iter().map(|(name, program)| Layer {
         name,
         program,
@@ -134,6 +146,7 @@ fn start(args: &ExecArgs, argv: Vec<String>, container: &Container) -> Result<Jo
         execution: &execution,
         layers: &layers,
         terminal: args.tty,
+        streams: streams.theirs(),
     };
     join::join(&request).map_err(|error| Failure {
         status: error.status(),
@@ -179,21 +192,22 @@ fn agents(filters: &[Wanted], container: &Container) -> anyhow::Result<Vec<Optio
 fn beside(
     args: &ExecArgs,
     container: &Container,
+    pending: Result<Pending<'_>, Unreadable>,
     layers: &[Layer<'_>],
 ) -> anyhow::Result<Vec<(String, Program)>> {
-    let programs: Vec<Vec<u8>> = match inspect::filters_of(&container.init, PATIENCE) {
+    let programs: Vec<Vec<u8>> = match pending.and_then(Pending::first) {
         Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
-        Err(unreadable) => {
-            let count = inspect::count_of(&container.init)
-                .context("cannot tell how many filters the container's init has, nor read them")?;
-            debug!("init's filters cannot be read, and are counted: {unreadable}");
-            ensure!(
-                count <= layers.len(),
-                "the container's init has {count} filters, which may not be read here ({unreadable}), \
-                 and {} are declared: the new process would be less confined; give --profile",
-                layers.len()
-            );
+        // A container can keep its own init from being read, by tracing it for
+        // one; what this process may not do, it cannot bring about.
+        Err(Unreadable::Privilege(why)) if !args.inherit_filters => {
+            check_count(container, layers.len(), why)?;
             return Ok(Vec::new());
+        }
+        Err(unreadable) => {
+            return Err(unreadable).context(
+                "cannot read the filters of the container's init, so the new process might be \
+                 less confined",
+            );
         }
     };
     if programs.is_empty() && layers.is_empty() {
@@ -202,14 +216,17 @@ fn beside(
             container.state.id
         );
     }
-    let gaps = gaps(&programs, layers, source::cache(&args.cache).as_ref());
-    if let (Some(gap), false) = (gaps.first(), args.inherit_filters) {
+    let cache = source::cache(&args.cache);
+    let mut gaps = gaps(&programs, layers, cache.as_ref());
+    if !args.inherit_filters
+        && let Some(gap) = gaps.next()
+    {
         bail!(
             "{gap}: the new process would be less confined; give --profile, or --inherit-filters \
              to load it too"
         );
     }
-    let inherit = |gap: &join::Gap| {
+    let inherit = |gap: join::Gap| {
         let name = format!("filter {} of the container's init", gap.index);
         let bytes = programs.get(gap.index).map_or(&[][..], Vec::as_slice);
         let program = Program::from_bytes(bytes).with_context(|| name.clone())?;
@@ -219,11 +236,27 @@ fn beside(
         );
         Ok((name, program))
     };
-    gaps.iter().map(inherit).collect()
+    gaps.map(inherit).collect()
+}
+
+/// The new process will have at least as many filters as init: those of this
+/// process, which it inherits, and the ones declared.
+fn check_count(container: &Container, declared: usize, why: &str) -> anyhow::Result<()> {
+    let told = "cannot tell how many filters the container's init has";
+    let count = inspect::count_of(&container.init).context(told)?;
+    let own = inspect::own_count().context("cannot tell how many filters this process has")?;
+    debug!("init's filters are counted, not read: {why}");
+    ensure!(
+        count <= own + declared,
+        "the container's init has {count} filters, which may not be read here ({why}), and the \
+         new process would have {own} of this one's and {declared} declared: it would be less \
+         confined; give --profile"
+    );
+    Ok(())
 }
 
 /// Lets the command run, and stands in front of it until its end.
-fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
+fn attend(args: &ExecArgs, mut joined: Joined, streams: Streams) -> anyhow::Result<u8> {
     let pid = joined.pid();
     if let Some(path) = &args.pid_file {
         write_pid(path, pid)?;
@@ -238,13 +271,16 @@ fn attend(args: &ExecArgs, mut joined: Joined) -> anyhow::Result<u8> {
     if let Some(master) = &terminal {
         match_window(master);
     }
+    // Threads from here on: this process forks no more.
+    let copying = streams.copy().context("cannot copy the standard streams")?;
     joined.release()?;
     let status = relay(pid, joined.pidfd(), signals, terminal);
-    status.with_context(|| {
+    if status.is_err() {
         // Nobody would stand in front of it.
         joined.kill();
-        format!("cannot attend to process {pid}: it was killed")
-    })
+    }
+    copying.finish()?;
+    status.with_context(|| format!("cannot attend to process {pid}: it was killed"))
 }
 
 /// Writes a file that is there with the whole number or not at all.

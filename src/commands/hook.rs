@@ -15,12 +15,12 @@ use oci_seccomp::arm::{self, Layer, Report, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::listener::{self, Handover};
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::{Load, ReadyReport, Report as DryRun, SCHEMA};
+use oci_seccomp::report::{Context as Known, Load, ReadyReport, Report as DryRun, SCHEMA, stages};
 use oci_seccomp::sys::seccomp::no_new_privs;
 
 use self::wanted::{Wanted, wanted};
 use super::stage::Place;
-use super::{print, print_report, source};
+use super::{print, print_report, source, style};
 use crate::cli::{Format, HookArgs, OnExisting, Stage};
 use crate::logging;
 
@@ -66,7 +66,9 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     let on_existing = on_existing(args.on_existing);
     let plan = plan(&place, on_existing)?;
     if args.dry_run {
-        return filters.iter().try_for_each(|f| print_one(f, &plan, args));
+        return filters
+            .iter()
+            .try_for_each(|f| print_one(f, &plan, &place, args));
     }
     check_is_executed(state, place.config.as_ref())?;
     let init = place.init(state)?;
@@ -191,31 +193,36 @@ fn describe(layers: &[Layer<'_>]) -> String {
 }
 
 /// Says what would be loaded of one filter.
-fn print_one(filter: &Wanted, plan: &Plan, args: &HookArgs) -> anyhow::Result<()> {
-    let on_existing = Some(on_existing(args.on_existing).describe());
+fn print_one(filter: &Wanted, plan: &Plan, place: &Place, args: &HookArgs) -> anyhow::Result<()> {
+    let config = place.config.as_ref();
+    let process = config.and_then(|c| c.process.as_ref());
+    let target = source::target(process)?;
+    let context = Known {
+        plan: Some(plan),
+        stages: stages(config.is_some_and(|c| c.has_uid_mappings)),
+        uid: process.map(|p| p.uid),
+        oci_version: config.and_then(|c| c.oci_version.as_deref()),
+        target: Some(&target),
+        on_existing: Some(on_existing(args.on_existing).describe()),
+        silenced: &[],
+    };
     match filter {
         Wanted::Profile(loadable) => {
             let filter = loadable
                 .filter()
                 .context("the profile cannot be read again")?;
-            let mut report = DryRun::new(filter, Some(plan));
-            if let Some(load) = &mut report.load {
-                load.on_existing = on_existing;
-            }
-            print_report(&report, args.format, false)
+            let report = DryRun::new(filter, &context);
+            print_report(&report, args.format, args.verbose)
         }
         Wanted::Ready(origin, program, _) => {
             let report = ReadyReport {
                 schema: SCHEMA,
                 source: origin.clone(),
-                load: Load {
-                    on_existing,
-                    ..Load::new(plan)
-                },
+                load: Load::new(plan, &context),
                 instructions: program.instructions().len(),
             };
             match args.format {
-                Format::Text => print(&report.to_text()),
+                Format::Text => print(&report.to_text(style())),
                 Format::Json => print(&report.to_json()?),
             }
         }

@@ -1,14 +1,18 @@
 //! One file per command.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod cache;
 mod compile;
+mod diff;
 mod dry_run;
 mod exec;
+mod explain;
 mod features;
 mod folder;
 mod hook;
 mod init;
+mod inspect;
 mod precreate;
 mod resolve;
 mod source;
@@ -16,12 +20,13 @@ mod stage;
 mod test;
 mod wrap;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use log::LevelFilter;
 
 use oci_seccomp::report::Report;
+use oci_seccomp::report::style::Style;
 
 use crate::cli::{Command, Format};
 use crate::logging;
@@ -67,6 +72,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             dry_run::run(&args)
         }
+        Command::Explain(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            explain::run(&args)
+        }
         Command::Compile(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             compile::run(&args)
@@ -82,6 +91,18 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Cache(args) => {
             logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
             cache::run(&args)
+        }
+        Command::Diff(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            diff::run(&args)
+        }
+        Command::Inspect(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            inspect::run(&args)
+        }
+        Command::Audit(args) => {
+            logging::start(LevelFilter::Warn, None, false).map_err(Failure::with_status(2))?;
+            audit::run(&args)
         }
         Command::Features(args) => logging::start(LevelFilter::Warn, None, false)
             .and_then(|()| features::run(&args))
@@ -101,10 +122,20 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// How to write for whoever reads standard output.
+fn style() -> Style {
+    let variable = |name| std::env::var_os(name);
+    Style::choose(
+        io::stdout().is_terminal(),
+        variable("NO_COLOR").as_deref(),
+        variable("TERM").as_deref(),
+    )
+}
+
 /// Prints a report in the form asked for.
 fn print_report(report: &Report, format: Format, verbose: bool) -> anyhow::Result<()> {
     match format {
-        Format::Text => print(&report.to_text(verbose)),
+        Format::Text => print(&report.to_text(style(), verbose)),
         Format::Json => print(&report.to_json()?),
     }
 }

@@ -68,9 +68,14 @@ pub fn text(source: &Path) -> Result<(String, String), Failure> {
     Ok((path.display().to_string(), text))
 }
 
+/// A whole `config.json`; other forms are none.
+pub fn config(origin: &str, text: &str) -> Option<Config> {
+    Config::parse(origin.as_ref(), text.into()).ok()
+}
+
 /// The process of a whole `config.json`; other forms have none.
 pub fn process(origin: &str, text: &str) -> Option<Process> {
-    Config::parse(origin.as_ref(), text.into()).ok()?.process
+    config(origin, text)?.process
 }
 
 /// The filter of what a person names on a command line.
@@ -83,6 +88,42 @@ pub fn read(source: &Path, args: &TranslateArgs) -> Result<Filter, Failure> {
     target(process.as_ref())
         .and_then(|target| Ok(Filter::parse(&origin, &text, &target, options(args))?))
         .map_err(Failure::with_status(1))
+}
+
+/// A profile with its program, or a ready program.
+pub enum Either {
+    /// A profile.
+    Profile(Box<Filter>),
+    /// struct sock_filter in the machine's byte order.
+    Program(Program),
+}
+
+/// What a person names on a command line, also a ready program: no text has
+/// a zero for its second byte, and no program anything else. With what to
+/// call it.
+///
+/// # Errors
+/// [`Failure`] with 2: without a filter there is no answer.
+pub fn either(source: &Path, args: &TranslateArgs) -> Result<(String, Either), Failure> {
+    let path = match source.is_dir() {
+        true => source.join("config.json"),
+        false => source.to_owned(),
+    };
+    let read = || -> anyhow::Result<(String, Either)> {
+        let bytes = input::read_limited_bytes(&path, PROFILE_LIMIT)?;
+        let origin = match source == "-" {
+            true => "standard input".to_owned(),
+            false => path.display().to_string(),
+        };
+        if let Ok(program) = Program::from_bytes(&bytes) {
+            return Ok((origin, Either::Program(program)));
+        }
+        let text = input::text(origin.as_ref(), bytes)?;
+        let target = target(process(&origin, &text).as_ref())?;
+        let filter = Filter::parse(&origin, &text, &target, options(args))?;
+        Ok((origin, Either::Profile(Box::new(filter))))
+    };
+    read().map_err(Failure::with_status(2))
 }
 
 /// A profile in any form. Only a regular file will do: nothing else is certain

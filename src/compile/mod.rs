@@ -7,7 +7,7 @@
 //! ([`crate::prove`]) before it is used.
 #![forbid(unsafe_code)]
 
-mod fold;
+pub(crate) mod fold;
 mod graph;
 pub(crate) mod unit;
 

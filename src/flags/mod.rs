@@ -9,7 +9,7 @@ mod sets;
 
 use crate::policy::{Arch, Call, Compare, Condition};
 use crate::{signatures, syscalls};
-use sets::{Set, set_of};
+use sets::{Set, protocols, set_of};
 
 /// Why an argument cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,17 @@ pub fn value(call: &str, arg: u8, value: u64) -> String {
     name(call, arg, value).unwrap_or_else(|| number(value))
 }
 
+/// [`value`], where the call's first argument is known: what the protocol of a
+/// socket is called depends on its family.
+#[must_use]
+pub fn value_beside(call: &str, first: Option<u64>, arg: u8, v: u64) -> String {
+    let set = first
+        .filter(|_| arg == 2)
+        .and_then(|family| protocols(call, family));
+    set.and_then(|set| set.name(v))
+        .unwrap_or_else(|| value(call, arg, v))
+}
+
 /// A condition in words that C programmers know, for a rule with these
 /// names: `arg0 & (CLONE_NEWNS|CLONE_NEWUSER) == 0`. Values have names where
 /// all of the calls agree on them.
@@ -77,6 +88,37 @@ pub fn condition<S: AsRef<str>>(calls: &[S], condition: &Condition) -> String {
     let mut sets = calls.iter().map(|call| set_of(call.as_ref(), arg));
     let first = sets.next().flatten();
     let set = first.filter(|set| sets.all(|s| s.is_some_and(|s| std::ptr::eq(s, *set))));
+    with_names(condition, set)
+}
+
+/// [`condition`] of each, where they are those of one rule: what the protocol
+/// of a socket is called depends on its family.
+///
+/// ```
+/// use oci_seccomp::{flags, policy::{Compare, Condition}};
+/// let is = |arg, value| Condition { arg, compare: Compare::Eq(value) };
+/// let words = flags::conditions(&["socket"], &[is(0, 16), is(2, 9)]);
+/// assert_eq!(words, ["arg0 == AF_NETLINK", "arg2 == NETLINK_AUDIT"]);
+/// ```
+#[must_use]
+pub fn conditions<S: AsRef<str>>(calls: &[S], conditions: &[Condition]) -> Vec<String> {
+    let family = conditions.iter().find_map(|c| match (c.arg, c.compare) {
+        (0, Compare::Eq(family)) => Some(family),
+        _ => None,
+    });
+    let protocols = match calls {
+        [call] => family.and_then(|family| protocols(call.as_ref(), family)),
+        _ => None,
+    };
+    let word = |c: &Condition| match c.arg {
+        2 if protocols.is_some() => with_names(c, protocols),
+        _ => condition(calls, c),
+    };
+    conditions.iter().map(word).collect()
+}
+
+fn with_names(condition: &Condition, set: Option<&Set>) -> String {
+    let arg = condition.arg;
     let named = |v| set.and_then(|s| s.name(v)).unwrap_or_else(|| number(v));
     let (operator, v) = match condition.compare {
         Compare::Ne(v) => ("!=", v),
@@ -92,8 +134,9 @@ pub fn condition<S: AsRef<str>>(calls: &[S], condition: &Condition) -> String {
                 true => format!("({names})"),
                 false => names,
             };
+            let is_field = set.is_some_and(|s| s.field.is_some_and(|f| f.1 == mask));
             let datum = match datum & mask {
-                0 => "0".to_owned(),
+                0 if !is_field => "0".to_owned(),
                 datum => named(datum),
             };
             return format!("arg{arg} & {names} == {datum}");
@@ -113,7 +156,7 @@ pub const fn apply_to(arch: Arch) -> bool {
 }
 
 /// A call for people, with the names of its values:
-/// `x86_64 socket(AF_NETLINK, SOCK_RAW, 9)`.
+/// `x86_64 socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT)`.
 #[must_use]
 pub fn describe(arch: Option<Arch>, call: &Call) -> String {
     let Some(arch) = arch else {
@@ -127,7 +170,7 @@ pub fn describe(arch: Option<Arch>, call: &Call) -> String {
     let args = call.args.iter().zip(0u8..).take(declared.max(set));
     let args: Vec<String> = args
         .map(|(&v, i)| match apply_to(arch) {
-            true => value(&name, i, v),
+            true => value_beside(&name, Some(call.args[0]), i, v),
             false => number(v),
         })
         .collect();
@@ -135,8 +178,7 @@ pub fn describe(arch: Option<Arch>, call: &Call) -> String {
 }
 
 /// Reads an argument: a number (decimal, 0x, 0o or just 0 for octal, 0b,
-/// negative) or names
-/// joined by `|`.
+/// negative) or names joined by `|`.
 ///
 /// # Errors
 /// [`Error`], with the names that would do.
@@ -151,7 +193,10 @@ pub fn parse(call: &str, arg: u8, text: &str) -> Result<u64, Error> {
     let set = set_of(call, arg);
     text.split('|').try_fold(0, |all, word| {
         let word = word.trim();
-        let named = || set.and_then(|set| set.value(word));
+        let named = || {
+            let named = set.and_then(|set| set.value(word));
+            named.or_else(|| sets::protocol(call, arg, word))
+        };
         let read = read_number(word).or_else(named);
         read.map(|v| all | v).ok_or_else(|| Error::Word {
             call: call.to_owned(),
@@ -329,6 +374,10 @@ mod tests {
             text(&["openat"], 2, masked(3, 1)),
             "arg2 & O_ACCMODE == O_WRONLY"
         );
+        assert_eq!(
+            text(&["openat"], 2, masked(3, 0)),
+            "arg2 & O_ACCMODE == O_RDONLY"
+        );
         // Calls that do not agree, and values without a name.
         assert_eq!(
             text(&["socket", "openat"], 2, Compare::Le(0x100)),
@@ -413,7 +462,11 @@ mod tests {
             args,
         };
         let text = describe(Some(Arch::X86_64), &call(41, [16, 3, 9, 0, 0, 0]));
-        assert_eq!(text, "x86_64 socket(AF_NETLINK, SOCK_RAW, 9)");
+        assert_eq!(text, "x86_64 socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT)");
+        let text = describe(Some(Arch::X86_64), &call(41, [1, 1, 9, 0, 0, 0]));
+        assert_eq!(text, "x86_64 socket(AF_UNIX, SOCK_STREAM, 9)");
+        assert_eq!(parse("socket", 2, "NETLINK_AUDIT"), Ok(9));
+        assert!(parse("socket", 1, "NETLINK_AUDIT").is_err());
         let text = describe(Some(Arch::X86_64), &call(39, [0; 6]));
         assert_eq!(text, "x86_64 getpid()");
         let text = describe(Some(Arch::Riscv64), &call(198, [16, 3, 9, 0, 0, 0]));

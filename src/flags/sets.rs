@@ -245,6 +245,32 @@ const PLACES: &[(&str, u8, &Set)] = &[
     ("getrandom", 2, &RANDOM),
 ];
 
+static NETLINK: Set = values(names!(
+    NETLINK_ROUTE NETLINK_USERSOCK NETLINK_SOCK_DIAG NETLINK_NFLOG NETLINK_XFRM NETLINK_SELINUX
+    NETLINK_ISCSI NETLINK_AUDIT NETLINK_FIB_LOOKUP NETLINK_CONNECTOR NETLINK_NETFILTER
+    NETLINK_KOBJECT_UEVENT NETLINK_GENERIC NETLINK_CRYPTO
+));
+static INTERNET: Set = values(names!(
+    IPPROTO_IP IPPROTO_ICMP IPPROTO_TCP IPPROTO_UDP IPPROTO_ICMPV6 IPPROTO_SCTP IPPROTO_RAW
+));
+
+/// The names of socket's third argument, which depend on its first: an
+/// address family.
+pub(super) fn protocols(call: &str, family: u64) -> Option<&'static Set> {
+    match (call, i32::try_from(family)) {
+        ("socket", Ok(libc::AF_NETLINK)) => Some(&NETLINK),
+        ("socket", Ok(libc::AF_INET | libc::AF_INET6)) => Some(&INTERNET),
+        _ => None,
+    }
+}
+
+/// A protocol of any family.
+pub(super) fn protocol(call: &str, arg: u8, name: &str) -> Option<u64> {
+    let all = NETLINK.values.iter().chain(INTERNET.values);
+    let mut named = all.filter(|(n, _)| *n == name && (call, arg) == ("socket", 2));
+    named.next().map(|(_, value)| *value)
+}
+
 pub(super) fn set_of(call: &str, arg: u8) -> Option<&'static Set> {
     let mut places = PLACES.iter();
     places.find(|p| p.0 == call && p.1 == arg).map(|p| p.2)

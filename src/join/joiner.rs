@@ -10,17 +10,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sched::CloneFlags;
 use nix::sys::resource::setrlimit;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
     Gid, Pid, Uid, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, getcwd,
-    getgroups, getpid, setgroups,
+    getgroups, setgroups,
 };
 
 use super::channel::{Channel, Message};
 use super::{Refusal, Request};
+use crate::cgroup::Cgroups;
 use crate::command::{self, OURS};
 use crate::features::Ptrace;
 use crate::identity::{Identity, Sets, give_standard_streams};
@@ -64,6 +66,7 @@ pub(super) struct Joiner<'a> {
     pub(super) parent: Pid,
     pub(super) request: &'a Request<'a>,
     pub(super) proc: &'a Proc,
+    pub(super) cgroups: &'a Cgroups,
     pub(super) channel: Channel,
     /// The namespaces to join.
     pub(super) which: CloneFlags,
@@ -85,6 +88,10 @@ pub(super) fn run(joiner: &Joiner<'_>) {
 
 impl Joiner<'_> {
     fn join(&self) -> Result<Infallible> {
+        if !self.request.terminal {
+            self.use_streams()
+                .during("use the standard streams given")?;
+        }
         // Its parent's end of the channel too: else it would wait for good for
         // one that is gone.
         let mut keep = vec![
@@ -93,10 +100,15 @@ impl Joiner<'_> {
             self.request.init.as_fd(),
         ];
         keep.extend(self.root.as_ref().map(AsFd::as_fd));
+        keep.extend(self.cgroups.descriptors());
         close_others(&keep).during("close its parent's descriptors")?;
         let Ok(Some(Message::Go { lifted })) = self.channel.receive() else {
             return Err(refusal("its parent is gone"));
         };
+        // First: what it does is to count as the container's.
+        self.cgroups
+            .enter()
+            .during("enter the container's cgroups")?;
         let label = self.leave_the_host()?;
         self.enter()?;
         // From here on paths are the container's, and this process holds
@@ -133,12 +145,12 @@ impl Joiner<'_> {
             .during("forget its arguments and its environment")?;
         // Groups of the host's would stay where a user namespace forbids
         // setgroups.
-        if !getgroups().during("read its groups")?.is_empty() {
-            setgroups(&[]).during("leave the host's groups")?;
-        }
+        self.leave_groups()?;
+        process::reset_execution().during("reset its personality and securebits")?;
         process::leave_session_keyring().during("leave the host's session keyring")?;
         let execution = self.request.execution;
-        let own = getpid();
+        // Not getpid(2): proc(5) may be that of another pid namespace.
+        let own = self.proc.own_number().during("find itself in /proc")?;
         if let Some(score) = execution.oom_score_adj {
             let path = format!("{own}/oom_score_adj");
             self.open(&path)
@@ -156,12 +168,24 @@ impl Joiner<'_> {
         Ok(Some((file.during("open its security label")?, text)))
     }
 
+    /// In a user namespace that forbids setgroups(2) nobody can leave any, nor
+    /// could init.
+    fn leave_groups(&self) -> Result<()> {
+        if getgroups().during("read its groups")?.is_empty() {
+            return Ok(());
+        }
+        match setgroups(&[]) {
+            Err(Errno::EPERM) if self.proc.denies_setgroups() => Ok(()),
+            left => left.during("leave the host's groups"),
+        }
+    }
+
     /// Anybody in the container can read a process's arguments, and one with a
     /// CAP_SYS_PTRACE that counts on the host its environment.
     fn forget_the_caller(&self) -> std::io::Result<()> {
         let strings = self.proc.own_strings()?;
         let len = usize::try_from(strings.end - strings.start).map_err(std::io::Error::other)?;
-        let memory = self.open(&format!("{}/mem", getpid()))?;
+        let memory = self.open(&format!("{}/mem", self.proc.own_number()?))?;
         memory.write_all_at(&vec![0; len], strings.start)
     }
 
@@ -182,7 +206,16 @@ impl Joiner<'_> {
                 .and_then(|()| chroot("."))
                 .during("change to the container's root")?;
         }
-        chdir("/").during("change to the container's root folder")
+        chdir("/").during("change to the container's root folder")?;
+        // To join a user namespace may make it what fs.suid_dumpable says.
+        process::hide().during("hide itself")
+    }
+
+    fn use_streams(&self) -> nix::Result<()> {
+        let [input, output, error] = self.request.streams;
+        input.map_or(Ok(()), dup2_stdin)?;
+        output.map_or(Ok(()), dup2_stdout)?;
+        error.map_or(Ok(()), dup2_stderr)
     }
 
     /// Gives the process its terminal, whose master comes back, or its pipes.
@@ -223,7 +256,6 @@ impl Joiner<'_> {
                 .map(Sets::from)
                 .unwrap_or_default(),
         };
-        let home = identity.home();
         // Where the user may not go root may, and the other way round on
         // network file systems; runtimes try both.
         let early = chdir(&execution.cwd);
@@ -237,7 +269,8 @@ impl Joiner<'_> {
             .or_else(|_| chdir(&execution.cwd))
             .during(format_args!("change to the folder {cwd}"))?;
         self.check_folder()?;
-        Ok((self.image(home)?, last))
+        // Read with the rights of the user, for whom it is.
+        Ok((self.image(identity.home())?, last))
     }
 
     /// A folder outside the root has no name inside it (CVE-2024-21626).
@@ -300,6 +333,10 @@ impl Joiner<'_> {
                     says(libc::SYS_clone, [clone as u64, 0, 0, 0, 0, 0]),
                 ),
                 ("execve", image.verdict(layer.program)),
+                (
+                    "close_range",
+                    says(libc::SYS_close_range, [3, u32::MAX.into(), 0, 0, 0, 0]),
+                ),
             ];
             calls.extend(last.map(|sets| ("capset", sets.verdict(layer.program))));
             if index + 1 < self.request.layers.len() {

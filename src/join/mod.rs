@@ -37,7 +37,7 @@ mod parent;
 mod stack;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -61,6 +61,9 @@ pub struct Request<'a> {
     pub layers: &'a [Layer<'a>],
     /// Whether it gets a terminal, made in the container.
     pub terminal: bool,
+    /// What it gets for its standard streams in place of the caller's, where
+    /// it gets no terminal.
+    pub streams: [Option<BorrowedFd<'a>>; 3],
 }
 
 /// Why the joiner started nothing: an exit status and a reason for people.
@@ -112,7 +115,7 @@ pub enum Error {
         reason: String,
     },
     /// The command cannot be executed.
-    #[error("cannot execute {path}")]
+    #[error("cannot execute {path}{}", hint(*.source))]
     Exec {
         /// As it was found.
         path: String,
@@ -163,13 +166,20 @@ impl Error {
     }
 }
 
+/// What an errno of execve(2) means for a file that is there.
+fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT => ": its interpreter is missing",
+        Errno::ENOEXEC => ": it is no program, nor a script with #!",
+        _ => "",
+    }
+}
+
 /// For `map_err` on a call of this process.
 fn call(what: &'static str) -> impl FnOnce(Errno) -> Error {
     move |source| Error::Call { what, source }
 }
 
-/// A process that has been started and waits, stopped, for
-/// [`Joined::release`].
 impl Joined {
     /// Its number in this process's pid namespace. It is this process's child.
     #[must_use]

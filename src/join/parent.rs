@@ -11,7 +11,7 @@ use nix::unistd::{Pid, getpid};
 use super::channel::{Channel, Message};
 use super::joiner::{self, Joiner};
 use super::{Error, Request, call};
-use crate::cgroup;
+use crate::cgroup::Cgroups;
 use crate::sys::exec::calls_before_exec;
 use crate::sys::namespaces::{self, Namespaces};
 use crate::sys::process::{self, PidFd};
@@ -122,16 +122,19 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
         true => None,
         false => Some(namespaces::root(&proc, init).map_err(call("open init's root folder"))?),
     };
+    let cgroups = Cgroups::of(&proc, request.init)?;
     let (channel, theirs) = Channel::pair().map_err(call("make a channel"))?;
     let joiner = Joiner {
         parent: getpid(),
         request,
         proc: &proc,
+        cgroups: &cgroups,
         channel: theirs,
         which,
         root,
     };
-    let pid = process::spawn_child(|| joiner::run(&joiner)).map_err(call("fork the joiner"))?;
+    let pid = process::spawn_child(cgroups.unified(), || joiner::run(&joiner))
+        .map_err(call("fork the joiner into the container's cgroup"))?;
     drop(joiner);
     let (joiner, lifted) = match Tracee::seize_child(pid) {
         Ok((tracee, lifted)) => (Child(Some(tracee)), lifted),
@@ -142,7 +145,6 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
             return Err(Error::Trace(source));
         }
     };
-    cgroup::join(&proc, request.init, pid)?;
     channel
         .send(&Message::Go { lifted })
         .map_err(call("tell the joiner to go"))?;
@@ -153,6 +155,7 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
     let finish = || {
         let numbered = proc.pid(&pidfd).map_err(Error::Proc)?;
         check_place(request, &proc, numbered, init, &place)?;
+        cgroups.check(&proc, &pidfd)?;
         let terminal = hand_over(request, &channel, numbered)?;
         execute(&process, request)?;
         let tracee = process.get()?;
@@ -360,10 +363,14 @@ fn check_filters(
         // Not permitted: they are counted.
         Err(_) => {}
     }
-    let count = proc.seccomp(pidfd).map_err(Error::Proc)?.filters;
-    match usize::try_from(count) {
-        // This process's own come first.
-        Ok(count) if count >= wanted => Ok(()),
-        _ => Err(differs("it has too few filters")),
+    let count = |process: &PidFd| {
+        let seccomp = proc.seccomp(process).map_err(Error::Proc)?;
+        usize::try_from(seccomp.filters).map_err(|_| differs("it has too many filters"))
+    };
+    // This process's own are inherited.
+    let own = PidFd::open(getpid()).map_err(call("look at this process"))?;
+    match count(pidfd)? == count(&own)? + wanted {
+        true => Ok(()),
+        false => Err(differs("it has another number of filters")),
     }
 }

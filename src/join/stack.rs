@@ -53,9 +53,12 @@ impl fmt::Display for Gap {
 /// Several layers that are so only together are not looked for. Where a program
 /// was found to be as strict once, the cache knows: a proof that holds two
 /// programs against each other takes longer than all else that joining does.
-#[must_use]
-pub fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>], cache: Option<&Cache>) -> Vec<Gap> {
-    let gap = |(index, filter): (usize, &Vec<u8>)| {
+pub fn gaps<'a>(
+    init: &'a [Vec<u8>],
+    layers: &'a [Layer<'_>],
+    cache: Option<&'a Cache>,
+) -> impl Iterator<Item = Gap> + 'a {
+    let gap = move |(index, filter): (usize, &Vec<u8>)| {
         let mut why = Why::Nothing;
         for layer in layers {
             match shortfall(layer, filter, cache) {
@@ -66,7 +69,7 @@ pub fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>], cache: Option<&Cache>) -> Ve
         }
         Some(Gap { index, why })
     };
-    init.iter().enumerate().filter_map(gap).collect()
+    init.iter().enumerate().filter_map(gap)
 }
 
 /// In what a layer falls short of a filter.
@@ -89,7 +92,7 @@ fn shortfall(layer: &Layer<'_>, filter: &[u8], cache: Option<&Cache>) -> Option<
         return Some(Why::Unknown("it is no program of seccomp's"));
     };
     let mut stricter = None;
-    let proof = prove::compare(policy, &program, None, |witness| {
+    let proof = prove::compare_hostile(policy, &program, |witness| {
         if witness.got.permissiveness() >= witness.expected.action.permissiveness() {
             return ControlFlow::Continue(());
         }
@@ -115,6 +118,11 @@ fn shortfall(layer: &Layer<'_>, filter: &[u8], cache: Option<&Cache>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn gaps(init: &[Vec<u8>], layers: &[Layer<'_>], cache: Option<&Cache>) -> Vec<Gap> {
+        super::gaps(init, layers, cache).collect()
+    }
+
     use crate::filter::{Filter, Options};
     use crate::profile::Profile;
 
@@ -187,5 +195,39 @@ mod tests {
         };
         assert_eq!(gaps(&[both.program.to_bytes()], &[ready], None), []);
         assert_eq!(gaps(&[one.program.to_bytes()], &[ready], None).len(), 1);
+    }
+
+    /// Its init may have loaded what takes longest to compare.
+    #[test]
+    fn what_takes_too_long_to_compare_is_a_gap() {
+        use crate::bpf::{Insn, op};
+        let insn = |code, jt, jf, k| Insn { code, jt, jf, k };
+        // Each low half of each argument against many constants.
+        let mut insns = Vec::new();
+        for constant in 0..300 {
+            for arg in 0..6 {
+                insns.push(insn(op::LD_ABS, 0, 0, 16 + 8 * arg));
+                insns.push(insn(op::JEQ_K, 0, 1, constant * 7919 + arg));
+                insns.push(insn(op::RET_K, 0, 0, crate::policy::Action::Allow.to_ret()));
+            }
+            if insns.len() > 4000 {
+                break;
+            }
+        }
+        insns.truncate(4095 / 3 * 3);
+        insns.push(insn(op::RET_K, 0, 0, crate::policy::Action::Allow.to_ret()));
+        let hostile = Program::new(insns).unwrap();
+        let filter = filter(&["mkdir"]);
+        let found = gaps(&[hostile.to_bytes()], &[layer(&filter)], None);
+        assert!(
+            matches!(
+                found[..],
+                [Gap {
+                    why: Why::Unknown(_),
+                    ..
+                }]
+            ),
+            "{found:?}"
+        );
     }
 }

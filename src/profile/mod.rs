@@ -155,6 +155,9 @@ pub struct Profile {
     pub origin: String,
     /// Where each of the section's rules comes from.
     pub sites: Vec<Site>,
+    /// How many rules the file has; docker's form may have some that do not
+    /// apply.
+    pub rules_in_file: usize,
     /// Whether it was written in docker's form, which no runtime takes.
     pub is_extended: bool,
     /// Keys that mean nothing to any runtime: most likely a slip of the pen.
@@ -185,8 +188,9 @@ impl Profile {
     #[must_use]
     pub fn from_section(section: LinuxSeccomp) -> Self {
         Self {
-            section,
             origin: "seccomp".to_owned(),
+            rules_in_file: section.syscalls().as_deref().unwrap_or_default().len(),
+            section,
             sites: Vec::new(),
             is_extended: false,
             unknown_keys: Vec::new(),
@@ -288,6 +292,7 @@ impl Profile {
                 profile.sites.push(site);
             }
         }
+        profile.rules_in_file = raw.syscalls.as_deref().unwrap_or_default().len();
         profile.is_extended |= raw.arch_map.is_some() || raw.default_errno.is_some();
         let default_errno = errno_value(raw.default_errno_ret, raw.default_errno.as_deref());
         let flags = raw.flags.iter().flatten();

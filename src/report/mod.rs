@@ -1,20 +1,42 @@
-//! What would be loaded, when and why: for people and for programs. Pure.
+//! What would be loaded, when and why: for people and for programs.
 #![forbid(unsafe_code)]
 
+mod build;
+mod cost;
 pub mod style;
+mod text;
 
-use crate::filter::Filter;
-use crate::plain::{self, Difference};
+pub use cost::{Bitmap, Cost, Typical};
+
+use crate::lint::Id;
 use crate::plan::Plan;
-use crate::policy::{Action, Arch, Clause, ENOSYS};
-use crate::profile::UnknownKey;
-use crate::syscalls::{Wiring, resolve};
+use crate::policy::Action;
+use crate::profile::Target;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-/// Version of the JSON form; a change that breaks readers raises it.
-pub const SCHEMA: u32 = 1;
+/// Version of the JSON form; a change that breaks readers raises it. See
+/// docs/json.md.
+pub const SCHEMA: u32 = 2;
+
+/// What is known of the container beside its profile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// When the filter is loaded; `None` without a bundle.
+    pub plan: Option<&'a Plan>,
+    /// The stages at which a hook can arm the container.
+    pub stages: &'a [&'static str],
+    /// The workload's user.
+    pub uid: Option<u32>,
+    /// `ociVersion` of the bundle.
+    pub oci_version: Option<&'a str>,
+    /// What docker's form was resolved for.
+    pub target: Option<&'a Target>,
+    /// What is done where the runtime has loaded filters too.
+    pub on_existing: Option<&'static str>,
+    /// Findings that are not spoken of.
+    pub silenced: &'a [Id],
+}
 
 /// Everything there is to say about a filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,12 +46,22 @@ pub struct Report {
     pub schema: u32,
     /// The file the profile is from.
     pub source: String,
+    /// How it is written: `oci` or `docker`.
+    pub form: &'static str,
+    /// The spec that the bundle follows, where there is one.
+    pub oci_version: Option<String>,
+    /// What docker's form was resolved for.
+    pub resolved_for: Option<ResolvedFor>,
+    /// Rules in the file; those that do not apply are not in `rules`.
+    pub rules_in_file: usize,
     /// When it is loaded; `None` where no bundle says what the workload is.
     pub load: Option<Load>,
     /// Verdict for a call that no rule names.
     pub default_action: String,
     /// Verdict for a call newer than the profile, where that differs.
     pub newer_calls: Option<String>,
+    /// Verdict for a call of an architecture that is not listed.
+    pub other_architectures: String,
     /// The native one first.
     pub architectures: Vec<ArchReport>,
     /// Flags for seccomp(2).
@@ -38,15 +70,28 @@ pub struct Report {
     pub listener: Option<String>,
     /// In file order.
     pub rules: Vec<RuleReport>,
-    /// What was skipped, and what a person should know.
+    /// Names that stand for no call here.
+    pub skipped: Vec<Skipped>,
+    /// What a person should know, the weightiest first.
     pub findings: Vec<FindingReport>,
     /// The program.
     pub program: ProgramReport,
-    /// What plain libseccomp, and so every runtime, makes of the profile.
-    pub libseccomp: PlainReport,
+    /// What the runtimes make of the profile by themselves.
+    pub runtimes: Vec<RuntimeReport>,
 }
 
-/// When and why then.
+/// What `includes` and `excludes` were held against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResolvedFor {
+    /// The machine.
+    pub architecture: &'static str,
+    /// The kernel, as `6.1`.
+    pub kernel: String,
+    /// The workload's bounding set.
+    pub capabilities: Vec<String>,
+}
+
+/// When, where and why there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
@@ -56,31 +101,24 @@ pub struct Load {
     pub reason: &'static str,
     /// What else is filtered, and so has to be allowed.
     pub also_filtered: &'static str,
+    /// The stages at which a hook can see to it.
+    pub stages: Vec<&'static str>,
     /// What is done where the runtime has loaded filters too; `None` where
     /// only the command line of a hook would say.
     pub on_existing: Option<&'static str>,
 }
 
 impl Load {
-    /// What a plan says.
+    /// What a plan says, and what a hook can do.
     #[must_use]
-    pub const fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, context: &Context<'_>) -> Self {
         Self {
             when: plan.when(),
             reason: plan.reason,
             also_filtered: plan.also_filtered(),
-            on_existing: None,
+            stages: context.stages.to_vec(),
+            on_existing: context.on_existing,
         }
-    }
-
-    fn lines(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let existing = self.on_existing.map(|text| ("if filtered", text));
-        let lines = [
-            ("loaded", self.when),
-            ("because", self.reason),
-            ("also filtered", self.also_filtered),
-        ];
-        lines.into_iter().chain(existing)
     }
 }
 
@@ -106,28 +144,11 @@ impl ReadyReport {
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self).map(|json| json + "\n")
     }
-
-    /// The form for people.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut out = String::new();
-        write_line(&mut out, "program", &self.source);
-        for (label, text) in self.load.lines() {
-            write_line(&mut out, label, text);
-        }
-        let size = format!("{} instructions", self.instructions);
-        write_line(&mut out, "size", &size);
-        out
-    }
-}
-
-fn write_line(out: &mut String, label: &str, text: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "{label:<14}{text}");
 }
 
 /// One architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ArchReport {
     /// Short name.
     pub name: &'static str,
@@ -135,6 +156,11 @@ pub struct ArchReport {
     pub native: bool,
     /// Calls that the profile names.
     pub calls: usize,
+    /// The largest number that is not newer than the profile.
+    pub newest: Option<u32>,
+    /// What the program takes here.
+    #[serde(flatten)]
+    pub cost: Cost,
 }
 
 /// One rule.
@@ -148,22 +174,76 @@ pub struct RuleReport {
     pub action: String,
     /// Any of these alternatives has to hold in full; none where the rule is
     /// unconditional.
-    pub conditions: Vec<Vec<String>>,
+    pub conditions: Vec<Vec<ConditionReport>>,
     /// The names as written.
     pub names: Vec<String>,
     /// How many calls it covers on each architecture.
     pub calls: BTreeMap<&'static str, usize>,
+    #[serde(skip)]
+    verdict: Action,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionReport {
+    /// Index of the argument.
+    pub arg: u8,
+    /// The operator, as the OCI spec writes it.
+    pub op: &'static str,
+    /// The constant; of SCMP_CMP_MASKED_EQ the mask.
+    pub value: u64,
+    /// The datum of SCMP_CMP_MASKED_EQ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_two: Option<u64>,
+    /// The condition as a C programmer writes it.
+    pub text: String,
+}
+
+/// A name that is no call here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The name.
+    pub name: String,
+    /// Index of its rule in the file.
+    pub rule: usize,
+    /// The rule's line.
+    pub line: usize,
+    /// `unknown`: nobody knows it; `absent`: it is a call, but of none of the
+    /// architectures.
+    pub why: &'static str,
 }
 
 /// One thing to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FindingReport {
+    /// Its stable name.
+    pub id: &'static str,
+    /// `warning` or `note`.
+    pub severity: &'static str,
     /// Index in the file's `syscalls[]`, where a rule is meant.
     pub rule: Option<usize>,
     /// Its line.
     pub line: Option<usize>,
-    /// What.
+    /// The calls it is about, or the keys or architectures.
+    pub subjects: Vec<String>,
+    /// What of them.
     pub message: String,
+    /// Calls that show it.
+    pub witness: Vec<WitnessReport>,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A call that shows a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WitnessReport {
+    /// The call.
+    pub call: String,
+    /// Its verdict.
+    pub verdict: String,
+    /// The runtimes whose verdict it is; `None` for the profile's own.
+    pub by: Option<String>,
 }
 
 /// The program.
@@ -171,20 +251,26 @@ pub struct FindingReport {
 pub struct ProgramReport {
     /// Instructions; the kernel takes 4096.
     pub instructions: usize,
+    /// Its name: the start of its SHA-256.
+    pub fingerprint: String,
     /// Calls on which it was held against the profile.
     pub points: usize,
     /// Whether these were all that either can tell apart.
     pub complete: bool,
 }
 
-/// Plain libseccomp's reading.
+/// One runtime's own reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PlainReport {
+pub struct RuntimeReport {
+    /// runc, crun or youki.
+    pub runtime: &'static str,
     /// Why it refuses the profile, if it does.
     pub refused: Option<String>,
-    /// Instructions of its program.
+    /// Instructions of libseccomp's program.
     pub instructions: Option<usize>,
+    /// What calls newer than the profile get.
+    pub newer_calls: Option<String>,
     /// Calls that it lets through more freely than the profile says.
     pub weaker: Vec<DifferenceReport>,
     /// Calls on which it differs otherwise.
@@ -198,46 +284,15 @@ pub struct DifferenceReport {
     pub call: String,
     /// What the profile says.
     pub profile: String,
-    /// What plain libseccomp does.
-    pub libseccomp: String,
+    /// What the runtime's filter does.
+    pub runtime: String,
+    /// The likely cause.
+    pub cause: &'static str,
+    /// Where that can be read.
+    pub source: &'static str,
 }
 
 impl Report {
-    /// Collects what there is to say. Compiles the profile once more, whole
-    /// and by plain libseccomp, which takes some milliseconds.
-    #[must_use]
-    pub fn new(filter: &Filter, plan: Option<&Plan>) -> Self {
-        let policy = &filter.translation.policy;
-        let newer = policy.arches.iter().any(|r| r.newest.is_some());
-        Self {
-            schema: SCHEMA,
-            source: filter.profile.origin.clone(),
-            load: plan.map(Load::new),
-            default_action: policy.default.to_string(),
-            newer_calls: newer.then(|| Action::Errno(ENOSYS).to_string()),
-            architectures: policy.arches.iter().map(ArchReport::new).collect(),
-            flags: policy
-                .flags
-                .named()
-                .iter()
-                .filter(|f| f.1)
-                .map(|f| f.0)
-                .collect(),
-            listener: policy
-                .listener
-                .as_ref()
-                .map(|l| l.path.display().to_string()),
-            rules: rules(filter),
-            findings: findings(filter),
-            program: ProgramReport {
-                instructions: filter.program.instructions().len(),
-                points: filter.proof.points,
-                complete: filter.proof.complete,
-            },
-            libseccomp: PlainReport::new(filter),
-        }
-    }
-
     /// The JSON form, one object.
     ///
     /// # Errors
@@ -245,265 +300,17 @@ impl Report {
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self).map(|json| json + "\n")
     }
-
-    /// The form for people; `verbose` lists every name of every rule.
-    #[must_use]
-    pub fn to_text(&self, verbose: bool) -> String {
-        let mut out = String::new();
-        let mut line = |label, text: &str| write_line(&mut out, label, text);
-        line("profile", &self.source);
-        match &self.load {
-            Some(load) => {
-                for (label, text) in load.lines() {
-                    line(label, text);
-                }
-            }
-            None => line(
-                "loaded",
-                "as the bundle's process asks: give a bundle to see when",
-            ),
-        }
-        line("default", &self.default_action);
-        if let Some(newer) = &self.newer_calls {
-            line(
-                "newer calls",
-                &format!("{newer}: above the largest the profile names"),
-            );
-        }
-        let arches: Vec<_> = self.architectures.iter().map(ArchReport::to_text).collect();
-        line("architectures", &arches.join(", "));
-        let flags = if self.flags.is_empty() {
-            "none".to_owned()
-        } else {
-            self.flags.join(", ")
-        };
-        line("flags", &flags);
-        if let Some(path) = &self.listener {
-            line("listener", path);
-        }
-        let ProgramReport {
-            instructions,
-            points,
-            complete,
-        } = self.program;
-        let how = if complete {
-            "every class of calls"
-        } else {
-            "a sample of calls"
-        };
-        line(
-            "program",
-            &format!("{instructions} instructions, proven on {how} ({points} tried)"),
-        );
-        if !self.rules.is_empty() {
-            out.push_str("\nrules\n");
-        }
-        for rule in &self.rules {
-            rule.write(&mut out, verbose);
-        }
-        if !self.findings.is_empty() {
-            out.push_str("\nfindings\n");
-        }
-        for finding in &self.findings {
-            let _ = writeln!(
-                out,
-                "  {}{}",
-                site(finding.rule, finding.line),
-                finding.message
-            );
-        }
-        self.libseccomp.write(&mut out, verbose);
-        out
-    }
 }
 
-impl ArchReport {
-    fn new(rules: &crate::policy::ArchRules) -> Self {
-        Self {
-            name: rules.arch.name(),
-            native: rules.arch == Arch::native(),
-            calls: rules.calls.len(),
-        }
-    }
-
-    fn to_text(&self) -> String {
-        let native = if self.native { "native, " } else { "" };
-        format!("{} ({native}{} calls)", self.name, self.calls)
-    }
-}
-
-impl RuleReport {
-    fn write(&self, out: &mut String, verbose: bool) {
-        let Self {
-            rule, line, action, ..
-        } = self;
-        let calls: Vec<_> = self
-            .calls
-            .iter()
-            .map(|(arch, n)| format!("{arch} {n}"))
-            .collect();
-        let _ = writeln!(
-            out,
-            "  {rule:>3}  line {line:<5} {action:<14} {}",
-            self.names(verbose)
-        );
-        if self.names.len() > 1 || verbose {
-            let _ = writeln!(out, "{:32}calls: {}", "", calls.join(", "));
-        }
-        for (i, all) in self.conditions.iter().enumerate() {
-            let or = if i == 0 { "if" } else { "or" };
-            let _ = writeln!(out, "{:32}{or} {}", "", all.join(" && "));
-        }
-    }
-
-    fn names(&self, verbose: bool) -> String {
-        match self.names.as_slice() {
-            [] => "no names".to_owned(),
-            names if verbose || names.len() <= 3 => names.join(", "),
-            [first, second, rest @ ..] => format!("{first}, {second} and {} more", rest.len()),
-            [only] => only.clone(),
-        }
-    }
-}
-
-impl PlainReport {
-    fn new(filter: &Filter) -> Self {
-        let mut out = Self {
-            refused: None,
-            instructions: None,
-            weaker: Vec::new(),
-            other: Vec::new(),
-        };
-        match plain::compile(&filter.profile.section, &filter.translation, None) {
-            Err(e) => {
-                let cause = std::error::Error::source(&e).map(|s| format!(": {s}"));
-                out.refused = Some(format!("{e}{}", cause.unwrap_or_default()));
-            }
-            Ok(program) => {
-                out.instructions = Some(program.instructions().len());
-                for Difference { witness } in
-                    plain::differences(&filter.translation.policy, &program)
-                {
-                    let list = if witness.is_weaker() {
-                        &mut out.weaker
-                    } else {
-                        &mut out.other
-                    };
-                    list.push(DifferenceReport {
-                        call: witness.describe_call(),
-                        profile: witness.expected.action.to_string(),
-                        libseccomp: witness.got.to_string(),
-                    });
-                }
-            }
-        }
-        out
-    }
-
-    fn write(&self, out: &mut String, verbose: bool) {
-        out.push_str("\nruntimes today (the whole profile through plain libseccomp)\n");
-        if let Some(refused) = &self.refused {
-            let _ = writeln!(out, "  refuse it: {refused}");
-            return;
-        }
-        let size = self.instructions.unwrap_or_default();
-        match (self.weaker.len(), self.other.len()) {
-            (0, 0) => {
-                let _ = writeln!(out, "  the same verdicts, in {size} instructions");
-            }
-            (weaker, other) => {
-                let _ = writeln!(
-                    out,
-                    "  {weaker} weaker and {other} other differences, in {size} instructions"
-                );
-            }
-        }
-        let lists = [("WEAKER", &self.weaker), ("differs", &self.other)];
-        for (word, list) in lists {
-            let shown = if verbose {
-                list.len()
-            } else {
-                list.len().min(5)
-            };
-            for d in &list[..shown] {
-                let _ = writeln!(
-                    out,
-                    "  {word}: {}: {} in place of {}",
-                    d.call, d.libseccomp, d.profile
-                );
-            }
-            if list.len() > shown {
-                let _ = writeln!(out, "  and {} more (-v lists them)", list.len() - shown);
-            }
-        }
-    }
-}
-
-fn rules(filter: &Filter) -> Vec<RuleReport> {
-    let arches = &filter.translation.policy.arches;
-    let syscalls = filter.profile.section.syscalls().iter().flatten();
-    let report =
-        |(index, (syscall, clauses)): (usize, (&oci_spec::runtime::LinuxSyscall, &Vec<Clause>))| {
-            let site = filter.profile.sites.get(index);
-            let conditional = |c: &&Clause| !c.conditions.is_empty();
-            let words = |c: &Clause| c.conditions.iter().map(ToString::to_string).collect();
-            let covered = |arch: Arch| {
-                let names = syscall.names().iter();
-                names
-                    .filter(|n| !matches!(resolve(n, arch), Wiring::Absent | Wiring::Unknown))
-                    .count()
-            };
-            RuleReport {
-                rule: site.map_or(index, |s| s.rule),
-                line: site.map_or(0, |s| s.line),
-                action: clauses
-                    .first()
-                    .map(|c| c.action.to_string())
-                    .unwrap_or_default(),
-                conditions: clauses.iter().filter(conditional).map(words).collect(),
-                names: syscall.names().clone(),
-                calls: arches
-                    .iter()
-                    .map(|r| (r.arch.name(), covered(r.arch)))
-                    .collect(),
-            }
-        };
-    syscalls
-        .zip(&filter.translation.rules)
-        .enumerate()
-        .map(report)
-        .collect()
-}
-
-fn findings(filter: &Filter) -> Vec<FindingReport> {
-    let keys = filter
-        .profile
-        .unknown_keys
-        .iter()
-        .map(|UnknownKey { site, key }| FindingReport {
-            rule: site.map(|s| s.rule),
-            line: site.map(|s| s.line),
-            message: format!("the key {key:?} means nothing and is ignored"),
-        });
-    let found = filter.translation.findings.iter().map(|f| {
-        let site = f.rule.and_then(|rule| filter.profile.sites.get(rule));
-        FindingReport {
-            rule: site.map(|s| s.rule).or(f.rule),
-            line: site.map(|s| s.line),
-            message: filter.describe(f),
-        }
-    });
-    found.chain(keys).collect()
-}
-
-/// "rule 2 (line 41): ", or nothing.
-fn site(rule: Option<usize>, line: Option<usize>) -> String {
-    match (rule, line) {
-        (Some(rule), Some(line)) => format!("rule {rule} (line {line}): "),
-        (Some(rule), None) => format!("rule {rule}: "),
-        _ => String::new(),
+/// The stages at which a hook can arm any container that is not started yet;
+/// at createContainer an init in a user namespace of its own is out of reach.
+#[must_use]
+pub const fn stages(user_namespace: bool) -> &'static [&'static str] {
+    match user_namespace {
+        true => &["createRuntime", "prestart"],
+        false => &["createRuntime", "prestart", "createContainer"],
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -103,32 +103,39 @@ pub fn clean(text: &str) -> String {
 }
 
 /// Breaks text at spaces into lines of [`WIDTH`]. The first starts at column
-/// `first`, the others are indented by `indent`. A word that is too long has
-/// a line of its own.
+/// `first`, the others are indented by `indent`. A word that does not fit a
+/// line is broken after each `|` in it, or else has a line of its own.
 #[must_use]
 pub fn wrap(text: &str, first: usize, indent: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let mut column = first;
     let mut fresh = true;
     for word in text.split(' ').filter(|w| !w.is_empty()) {
-        let width = word.chars().count();
-        if !fresh && column + 1 + width > WIDTH {
-            out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent));
-            (column, fresh) = (indent, true);
+        let fits = word.chars().count() + indent <= WIDTH;
+        let pieces: Vec<&str> = match fits {
+            true => vec![word],
+            false => word.split_inclusive('|').collect(),
+        };
+        for (i, piece) in pieces.into_iter().enumerate() {
+            let width = piece.chars().count();
+            let space = usize::from(i == 0 && !fresh);
+            if !fresh && column + space + width > WIDTH {
+                out.push('\n');
+                out.extend(std::iter::repeat_n(' ', indent));
+                column = indent;
+            } else if space == 1 {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(piece);
+            column += width;
+            fresh = false;
         }
-        if !fresh {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += width;
-        fresh = false;
     }
     out
 }
 
-/// Columns of a label of [`line`].
+/// Columns of a label of [`line()`].
 pub const LABEL: usize = 15;
 
 /// Writes a label and what belongs to it, over several lines if need be.
@@ -194,6 +201,9 @@ mod tests {
         assert_eq!(lines[0].len(), 64);
         assert_eq!(lines[4], " ".repeat(15) + &"x".repeat(100));
         assert_eq!(wrap("", 3, 3), "");
+        let flags = format!("arg0 & ({}|{}) == 0", "A".repeat(40), "B".repeat(40));
+        let expected = format!("arg0 & ({}|\n     {}) == 0", "A".repeat(40), "B".repeat(40));
+        assert_eq!(wrap(&flags, 20, 5), expected);
     }
 
     #[test]

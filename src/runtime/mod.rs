@@ -197,6 +197,12 @@ pub enum Error {
         /// The process.
         pid: Pid,
     },
+    /// The bundle that was given is not that of the process.
+    #[error("the root of process {pid} is not that of the bundle: is this its bundle?")]
+    OtherRoot {
+        /// The process.
+        pid: Pid,
+    },
     /// The bundle's `config.json` cannot be used.
     #[error(transparent)]
     Bundle(#[from] bundle::Error),

@@ -10,11 +10,13 @@
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::stat::{fstat, stat};
 use nix::unistd::{Pid, SysconfVar, getpid, sysconf};
 
 use super::ask::Answered;
 use super::{Container, Error};
 use crate::bundle::{Config, State};
+use crate::sys::namespaces;
 use crate::sys::process::PidFd;
 use crate::sys::procfs::Proc;
 
@@ -66,6 +68,9 @@ pub(super) fn given(pid: Pid, state: State) -> Result<Container, Error> {
     let init = hold(pid)?;
     let proc = Proc::open().map_err(look(pid))?;
     let container = complete(pid, &proc, state, init, format!("process {pid}"))?;
+    if is_elsewhere(&container, &proc).map_err(look(pid))? {
+        return Err(Error::OtherRoot { pid });
+    }
     match container.is_still_running() {
         true => Ok(container),
         false => Err(Error::Hold {
@@ -106,6 +111,19 @@ fn complete(
         init,
         engine,
     })
+}
+
+/// Whether init's root is another folder than the bundle's, as far as both are
+/// in sight: then it is not this bundle's.
+fn is_elsewhere(container: &Container, proc: &Proc) -> std::io::Result<bool> {
+    let Some(root) = &container.config.root else {
+        return Ok(false);
+    };
+    let Ok(wanted) = stat(&container.state.bundle.join(root)) else {
+        return Ok(false);
+    };
+    let is = fstat(namespaces::root(proc, proc.pid(&container.init)?)?)?;
+    Ok((is.st_dev, is.st_ino) != (wanted.st_dev, wanted.st_ino))
 }
 
 fn makes_pid_namespace(config: &Config) -> bool {

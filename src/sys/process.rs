@@ -17,6 +17,9 @@ use nix::unistd::{
     setsid,
 };
 
+/// linux/sched.h; libc's is too narrow.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// A process, pinned: the descriptor never comes to mean another one.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
@@ -220,21 +223,33 @@ pub fn exit_now(code: i32) -> ! {
 }
 
 /// Runs `body` in a child of this process, which ends with it, also when that
-/// panics, and runs no destructor of this one's.
+/// panics, and runs no destructor of this one's. It is born in the unified
+/// cgroup `into`, if one is given.
 ///
 /// The caller has one thread, as for [`spawn_orphan`].
 ///
 /// # Errors
-/// Those of fork(2).
-pub fn spawn_child(body: impl FnOnce()) -> nix::Result<Pid> {
-    // SAFETY: the caller has one thread, so the child may do all that the
-    // parent may.
-    match unsafe { fork() }? {
-        ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => {
+/// Those of clone3(2). For a cgroup: EACCES, EBUSY where its children have
+/// controllers, EOPNOTSUPP where it is threaded; Linux 5.7.
+pub fn spawn_child(into: Option<BorrowedFd<'_>>, body: impl FnOnce()) -> nix::Result<Pid> {
+    // SAFETY: all fields are numbers, of which 0 is none.
+    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+    how.exit_signal = libc::SIGCHLD as u64;
+    if let Some(folder) = into {
+        how.flags = CLONE_INTO_CGROUP;
+        how.cgroup = folder.as_raw_fd() as u64;
+    }
+    let (how, size) = (&raw const how, size_of_val(&how));
+    // SAFETY: the kernel reads `size` bytes. Without CLONE_VM and with no
+    // stack given, the child runs on in a copy of this process's memory, as
+    // after fork(2); the caller has one thread, so it may do all that this may.
+    let forked = unsafe { libc::syscall(libc::SYS_clone3, how, size) };
+    match Errno::result(forked)? {
+        0 => {
             let panicked = catch_unwind(AssertUnwindSafe(body)).is_err();
             exit_now(if panicked { libc::EXIT_FAILURE } else { 0 })
         }
+        pid => Ok(Pid::from_raw(pid as libc::pid_t)),
     }
 }
 
@@ -257,6 +272,23 @@ pub fn die_with(parent: Pid) -> nix::Result<()> {
 /// Those of prctl(2).
 pub fn hide() -> nix::Result<()> {
     prctl::set_dumpable(false)
+}
+
+/// Takes back what a caller may have set that changes what an execve(2) means:
+/// the execution domain (personality(2)) and the securebits (capabilities(7)).
+///
+/// # Errors
+/// EPERM where securebits are locked, or without CAP_SETPCAP.
+pub fn reset_execution() -> nix::Result<()> {
+    // SAFETY: takes a number.
+    Errno::result(unsafe { libc::personality(0) })?;
+    // SAFETY: takes no pointer and changes nothing.
+    let bits = Errno::result(unsafe { libc::prctl(libc::PR_GET_SECUREBITS) })?;
+    if bits == 0 {
+        return Ok(());
+    }
+    // SAFETY: takes a number.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 0) }).map(drop)
 }
 
 /// Leaves the session keyring of whoever started this process for a new, empty

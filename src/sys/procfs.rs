@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::dir::Dir;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
@@ -91,13 +92,25 @@ impl Proc {
         start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
     }
 
+    /// The processor that a process last ran on.
+    ///
+    /// # Errors
+    /// As [`Proc::seccomp`].
+    pub fn processor(&self, process: &PidFd) -> io::Result<usize> {
+        let stat = read(self.folder(process)?, "stat")?;
+        let field = fields_from(&String::from_utf8_lossy(&stat), 39)
+            .next()
+            .map(str::to_owned);
+        field.and_then(|f| f.parse().ok()).ok_or_else(no_data)
+    }
+
     /// Where this process's own arguments and, behind them, its environment are
     /// in its memory: proc(5), `/proc/PID/stat`, fields 48 to 51.
     ///
     /// # Errors
     /// Those of open(2) and read(2); ENODATA where the kernel does not say.
     pub fn own_strings(&self) -> io::Result<Range<u64>> {
-        let stat = read(&self.0, &format!("{}/stat", nix::unistd::getpid()))?;
+        let stat = read(&self.0, &format!("{}/stat", self.own_number()?))?;
         let stat = String::from_utf8_lossy(&stat);
         let addresses = fields_from(&stat, 48);
         let addresses: Vec<u64> = addresses.filter_map(|f| f.parse().ok()).take(4).collect();
@@ -112,6 +125,14 @@ impl Proc {
             }
             _ => Err(no_data()),
         }
+    }
+
+    /// Whether this process's user namespace forbids setgroups(2);
+    /// user_namespaces(7).
+    pub fn denies_setgroups(&self) -> bool {
+        let read = |number| read(&self.0, &format!("{number}/setgroups"));
+        let setting = self.own_number().and_then(read);
+        setting.is_ok_and(|setting| setting.starts_with(b"deny"))
     }
 
     /// The cgroups of a process, as cgroups(7) has it.
@@ -145,53 +166,50 @@ impl Proc {
         }
     }
 
-    /// Whether the numbers in this proc(5) are those that this process knows
-    /// others by: it then has one number there, and no second one in a pid
-    /// namespace further in.
-    ///
-    /// # Errors
-    /// ENODATA from a kernel that does not say (before 4.1).
-    pub fn is_of_this_namespace(&self) -> io::Result<bool> {
-        let number = self.own_number()?.to_string();
-        let status = text(read(&self.0, &format!("{number}/status"))?);
-        match field(&status, "NSpid") {
-            Some(numbers) => Ok(numbers.split_whitespace().count() == 1),
-            None => Err(io::Error::from_raw_os_error(libc::ENODATA)),
-        }
-    }
-
-    /// The threads of the process with this number, in ascending order.
-    ///
-    /// # Errors
-    /// ENOENT where there is none.
-    pub fn threads(&self, process: Pid) -> io::Result<Vec<Pid>> {
-        let path = format!("/proc/self/fd/{}/{process}/task", self.0.as_raw_fd());
-        let mut threads = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
-            threads.extend(number.map(Pid::from_raw));
-        }
-        threads.sort_unstable();
-        Ok(threads)
-    }
-
-    /// Whether one of its threads still has to end: not, where it is a zombie
-    /// that waits for the others.
-    ///
-    /// # Errors
-    /// ENOENT where the process has no such thread.
-    pub fn thread_runs(&self, process: Pid, thread: Pid) -> io::Result<bool> {
-        let status = text(read(&self.0, &format!("{process}/task/{thread}/status"))?);
-        Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
-    }
-
     /// The number of this process here, which getpid(2) does not know where
     /// the pid namespace is another.
-    fn own_number(&self) -> io::Result<u32> {
+    ///
+    /// # Errors
+    /// ENOENT where it has none there.
+    pub fn own_number(&self) -> io::Result<u32> {
         let link = open_beneath(&self.0, "self".as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         let number = readlinkat(&link, "")?;
         let number = number.to_str().and_then(|n| n.parse().ok());
         number.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The threads of a process, the first one first, the others in ascending
+    /// order: numbers wrap around, so that one need not be the lowest.
+    ///
+    /// # Errors
+    /// ENOENT where this proc(5) does not show the process.
+    pub fn threads(&self, process: &PidFd) -> io::Result<Vec<Pid>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let mut folder =
+            Dir::from_fd(open_beneath(self.folder(process)?, "task".as_ref(), flags)?)?;
+        let mut threads = Vec::new();
+        for entry in folder.iter() {
+            let number = entry?
+                .file_name()
+                .to_str()
+                .ok()
+                .and_then(|n| n.parse().ok());
+            threads.extend(number.map(Pid::from_raw));
+        }
+        let first = self.pid(process)?;
+        threads.sort_unstable_by_key(|thread| (*thread != first, *thread));
+        Ok(threads)
+    }
+
+    /// Whether a thread of the process is alive, and no zombie that waits for
+    /// the others to end.
+    ///
+    /// # Errors
+    /// ENOENT where the process has no such thread.
+    pub fn thread_runs(&self, process: &PidFd, thread: Pid) -> io::Result<bool> {
+        let status = read(self.folder(process)?, &format!("task/{thread}/status"))?;
+        let status = String::from_utf8_lossy(&status);
+        Ok(!field(&status, "State").is_some_and(|s| s.starts_with(['Z', 'X'])))
     }
 
     fn status(&self, process: &PidFd) -> io::Result<String> {
@@ -283,6 +301,9 @@ mod tests {
         assert_eq!(proc.pid(&this)?, nix::unistd::getpid());
         assert_eq!(proc.numbers(&this)?[0], nix::unistd::getpid().as_raw());
         assert!(proc.start_time(&this)? > 0);
+        let thread = nix::unistd::gettid();
+        assert!(proc.threads(&this)?.contains(&thread));
+        assert!(proc.thread_runs(&this, thread)?);
         Ok(())
     }
 
@@ -329,16 +350,6 @@ mod tests {
             std::fs::read("/proc/self/environ")?,
         ];
         assert_eq!(bytes, said.concat());
-        Ok(())
-    }
-
-    #[test]
-    fn knows_threads_and_whose_numbers_these_are() -> Result<(), Box<dyn std::error::Error>> {
-        let proc = Proc::open()?;
-        assert!(proc.is_of_this_namespace()?);
-        let (process, thread) = (nix::unistd::getpid(), nix::unistd::gettid());
-        assert!(proc.threads(process)?.contains(&thread));
-        assert!(proc.thread_runs(process, thread)?);
         Ok(())
     }
 }

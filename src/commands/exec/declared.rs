@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use oci_seccomp::bundle::Config;
 use oci_seccomp::runtime::Container;
 
@@ -48,7 +48,11 @@ fn hooks(config: &Config) -> anyhow::Result<Vec<HookArgs>> {
         if !is_ours(&hook.path) && !named.is_some_and(is_ours) {
             continue;
         }
-        let parsed = parse_hook(&hook.args);
+        let parsed = parse_hook(&hook.args).map_err(|error| {
+            // What follows the first line is for who sits at a terminal.
+            let text = error.to_string();
+            anyhow!(text.lines().next().unwrap_or_default().to_owned())
+        });
         let args = parsed.with_context(|| format!("cannot understand the {} hook", stage.key()))?;
         found.extend(args.filter(|a| !a.dry_run && a.stage != Some(Stage::Precreate)));
     }

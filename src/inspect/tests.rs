@@ -3,11 +3,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use std::sync::mpsc;
+use std::thread;
+
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::gettid;
 
 use super::*;
 use crate::bpf::{Insn, Program, op};
-use crate::policy::Action;
+use crate::policy::{Action, Flags};
+use crate::sys::seccomp;
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
@@ -84,37 +89,39 @@ impl Ready {
     }
 }
 
-fn python(script: &str) -> Command {
-    let mut command = Command::new("python3");
-    command.args(["-uc", script]);
+fn perl(script: &str) -> Command {
+    let mut command = Command::new("perl");
+    command.args(["-e", &format!("$| = 1; {script}")]);
     command
 }
 
-/// Python that has `load(program, flags)`.
-const LOAD: &str = "
-import ctypes, struct
-libc = ctypes.CDLL(None)
-def load(program, flags=0):
-    code = ctypes.create_string_buffer(bytes.fromhex(program), len(program) // 2)
-    fprog = struct.pack('HxxxxxxQ', len(code) // 8, ctypes.addressof(code))
-    assert libc.syscall(317, 1, flags, fprog) == 0
+/// Says that it is ready, and repeats what it is told.
+const ECHO: &str = "print qq(ready\\n); print scalar <STDIN>;";
+
+/// A sub that loads a program, in hexadecimal digits, with flags.
+const LOAD: &str = "sub load {
+    my $code = pack 'H*', $_[0];
+    my $fprog = pack 'S x6 Q', length($code) / 8, unpack 'Q', pack 'P', $code;
+    syscall(317, 1, $_[1], $fprog) == 0 or die $!;
+}
 ";
 
-/// Python that loads these filters, then runs `script`.
-fn filtered(filters: &[(Program, u32)], script: &str) -> Command {
-    let hex = |p: &Program| -> String { p.to_bytes().iter().map(|b| format!("{b:02x}")).collect() };
-    let loads: String = filters
-        .iter()
-        .map(|(program, flags)| format!("load('{}', {flags})\n", hex(program)))
-        .collect();
-    python(&format!("{LOAD}{loads}{script}"))
+/// Loads these filters, then runs `script`.
+fn filtered(filters: &[(Program, u64)], script: &str) -> Command {
+    let load = |(program, flags): &(Program, u64)| {
+        let bytes = program.to_bytes();
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        format!("load('{hex}', {flags});\n")
+    };
+    let loads: String = filters.iter().map(load).collect();
+    perl(&format!("{LOAD}{loads}{script}"))
 }
 
 #[test]
 fn reads_the_stack_of_filters_the_oldest_first() -> Test {
-    let log = libc::SECCOMP_FILTER_FLAG_LOG as u32;
+    let log = libc::SECCOMP_FILTER_FLAG_LOG;
     let filters = [(denies(1001), 0), (denies(1002), log)];
-    let child = Ready::start(filtered(&filters, "print('ready'); input()"))?;
+    let child = Ready::start(filtered(&filters, ECHO))?;
     let stack = filters_of(&child.fd()?, LIMIT)?;
     let [old, new] = &stack.filters[..] else {
         panic!("{stack:?}");
@@ -128,14 +135,14 @@ fn reads_the_stack_of_filters_the_oldest_first() -> Test {
 
 #[test]
 fn a_process_without_filters_has_an_empty_stack() -> Test {
-    let child = Ready::start(python("print('ready'); input()"))?;
+    let child = Ready::start(perl(ECHO))?;
     assert_eq!(filters_of(&child.fd()?, LIMIT)?, Stack::default());
     Ok(())
 }
 
 #[test]
 fn a_stopped_process_stays_stopped() -> Test {
-    let mut child = Ready::start(python("print('ready'); print(input())"))?;
+    let mut child = Ready::start(perl(ECHO))?;
     kill(child.pid(), Signal::SIGSTOP)?;
     let state = || -> std::io::Result<char> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.0.id()))?;
@@ -160,25 +167,19 @@ fn a_stopped_process_stays_stopped() -> Test {
     Ok(())
 }
 
-/// Python itself takes up what fails with EINTR, so the calls are made bare.
+/// Waits in one of two calls, and says what they returned.
 const WAITS: &str = "
-import ctypes, os, signal, sys
-libc = ctypes.CDLL(None, use_errno=True)
-signal.signal(signal.SIGUSR1, lambda *_: None)
-mask = ctypes.c_ulong(1 << (signal.SIGUSR2 - 1))
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-poll = libc.epoll_create1(0)
-events = ctypes.create_string_buffer(12)
-print('ready')
-if sys.argv[1] == 'epoll':
-    r = libc.syscall(232, poll, events, 1, -1)
-else:
-    r = libc.syscall(128, ctypes.byref(mask), None, None, 8)
-print(r, ctypes.get_errno())
+$SIG{USR1} = sub { };
+my ($block, $usr2) = (0, pack 'Q', 1 << (12 - 1));
+syscall(14, $block, $usr2, 0, 8) == 0 or die $!;
+my ($poll, $events) = (syscall(291, 0), ' ' x 12);
+print qq(ready\\n);
+my $r = $ARGV[0] eq 'epoll' ? syscall(232, $poll, $events, 1, -1) : syscall(128, $usr2, 0, 0, 8);
+print $r, ' ', $r < 0 ? $! + 0 : 0, qq(\\n);
 ";
 
 fn waits(how: &str) -> Command {
-    let mut command = python(WAITS);
+    let mut command = perl(WAITS);
     command.arg(how);
     command
 }
@@ -207,35 +208,33 @@ fn a_signal_still_interrupts_it() -> Test {
     Ok(())
 }
 
+/// The process is this one: other tests have threads of their own in it.
 #[test]
 fn threads_are_told_apart_by_their_filters() -> Test {
-    // One of three threads loads a filter of its own.
-    let script = "
-import threading
-go = threading.Barrier(3)
-def plain():
-    go.wait(); threading.Event().wait()
-def own():
-    load(struct.pack('HBBI', 6, 0, 0, 0x7fff0000).hex()); plain()
-for f in plain, own:
-    threading.Thread(target=f, daemon=True).start()
-go.wait()
-print('ready'); input()
-";
-    let child = Ready::start(filtered(&[(denies(1001), 0)], script))?;
-    let groups = threads_of(&child.fd()?, LIMIT)?;
-    let shape: Vec<_> = groups
-        .iter()
-        .map(|g| (g.ids.len(), g.stack.filters.len()))
-        .collect();
-    assert_eq!(shape, [(2, 1), (1, 2)]);
-    assert_eq!(groups[0].ids[0], child.pid().as_raw());
+    let (ready, filtered) = mpsc::channel();
+    let (done, wait) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        let loaded = seccomp::set_filter(&denies(1001), Flags::default(), false);
+        ready.send(loaded.map(|_| gettid())).ok();
+        wait.recv().ok();
+    });
+    let thread_id = filtered.recv()??;
+    let groups = threads_of(&PidFd::open(getpid())?, LIMIT)?;
+    drop(done);
+    thread.join().ok();
+    assert_eq!(groups[0].ids[0], getpid().as_raw());
+    assert_eq!(groups[0].stack, Stack::default());
+    let theirs = groups.iter().find(|g| g.ids.contains(&thread_id.as_raw()));
+    let theirs = theirs.ok_or("the thread is not there")?;
+    assert_eq!(theirs.ids.len(), 1);
+    assert_eq!(theirs.stack.filters.len(), 1);
+    assert_eq!(theirs.stack.filters[0].bytes, denies(1001).to_bytes());
     Ok(())
 }
 
 #[test]
 fn a_traced_process_is_left_to_its_tracer() -> Test {
-    let child = Ready::start(python("print('ready'); input()"))?;
+    let child = Ready::start(perl(ECHO))?;
     let _tracer = Tracee::observe(child.pid())?;
     let error = filters_of(&child.fd()?, LIMIT).unwrap_err();
     assert!(matches!(error, Unreadable::Traced { .. }), "{error}");
@@ -244,7 +243,7 @@ fn a_traced_process_is_left_to_its_tracer() -> Test {
 
 #[test]
 fn a_process_that_has_ended_is_gone() -> Test {
-    let mut child = Ready::start(python("print('ready'); input()"))?;
+    let mut child = Ready::start(perl(ECHO))?;
     let fd = child.fd()?;
     child.0.kill()?;
     child.0.wait()?;
@@ -253,15 +252,31 @@ fn a_process_that_has_ended_is_gone() -> Test {
     Ok(())
 }
 
+/// The parent waits for its child as after vfork(2), where nothing but
+/// SIGKILL reaches it.
+const UNSTOPPABLE: &str = "
+my ($clone_vfork, $sigchld) = (0x4000, 17);
+if (syscall(56, $clone_vfork | $sigchld, 0, 0, 0, 0) == 0) {
+    print qq(ready\\n);
+    <STDIN>;
+    syscall(231, 0);
+}
+print qq(on\\n);
+";
+
 #[test]
 fn one_that_does_not_stop_in_time_goes_on() -> Test {
-    let mut child = Ready::start(python("print('ready'); print(input())"))?;
-    let error = filters_of(&child.fd()?, Duration::ZERO).err();
-    assert!(
-        error.is_none_or(|e| matches!(e, Unreadable::Time(_))),
-        "the child may have been quick"
-    );
-    child.say("on")?;
-    assert_eq!(child.line()?, "on");
+    let mut parent = Ready::start(perl(UNSTOPPABLE))?;
+    let limit = Duration::from_millis(100);
+    for read in [
+        |fd: &PidFd, limit| filters_of(fd, limit).err(),
+        |fd: &PidFd, limit| threads_of(fd, limit).err(),
+    ] {
+        let error = read(&parent.fd()?, limit);
+        assert!(matches!(error, Some(Unreadable::Time(_))), "{error:?}");
+    }
+    assert_eq!(Proc::open()?.tracer(&parent.fd()?), None);
+    parent.say("end")?;
+    assert_eq!(parent.line()?, "on");
     Ok(())
 }

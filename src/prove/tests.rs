@@ -1,9 +1,12 @@
 //! A proof is worth what it refuses: programs made wrong, by hand and by
 //! changing single instructions of right ones.
 
+use super::classes::low;
+use super::trial::PRODUCT_LIMIT;
 use super::*;
-use crate::bpf::Insn;
+use crate::bpf::{Insn, offset, op};
 use crate::compile::compile;
+use crate::policy::X32_BIT;
 use crate::translate::{Options, translate};
 
 fn policy(json: &str) -> Policy {

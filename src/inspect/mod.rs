@@ -14,6 +14,15 @@
 //! that waits to be started has one if a hook of ours has armed it.
 #![forbid(unsafe_code)]
 
+mod report;
+mod text;
+
+pub use report::{
+    Answer, Answered, Asked, Container, Declared, Described, Group, Judged, Report, Shown,
+    Strictness,
+};
+
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,19 +30,21 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use serde::{Deserialize, Serialize};
 
 use crate::arm::regs;
+use crate::bpf::Invalid;
 use crate::features;
 use crate::sys::process::{Helper, PidFd, isolate, pipe};
-use crate::sys::procfs::Proc;
+use crate::sys::procfs::{Proc, Seccomp};
 use crate::sys::ptrace::{Stop, Tracee};
 
 /// One loaded filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     /// The program as it was loaded: `struct sock_filter`, eight bytes each.
+    #[serde(with = "base64_text")]
     pub bytes: Vec<u8>,
     /// Whether it was loaded with `SECCOMP_FILTER_FLAG_LOG`; `None` where the
     /// kernel does not say (before 4.16). No other flag can be read.
@@ -50,7 +61,8 @@ pub struct Stack {
 /// Threads of one process that have the same filters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Threads {
-    /// Their numbers, in ascending order. The first thread has the process's.
+    /// Their numbers, in ascending order but for the first thread's, which is
+    /// the process's and comes first.
     pub ids: Vec<i32>,
     /// What they have.
     pub stack: Stack,
@@ -98,6 +110,9 @@ pub enum Unreadable {
     /// No child to read them.
     #[error("failed to start the process that reads them")]
     Start(#[source] Errno),
+    /// The kernel gave what it would not take.
+    #[error("the kernel has handed out a program that it would not take")]
+    Program(#[from] Invalid),
     /// The child has ended without an answer.
     #[error("the process that reads them ended without an answer")]
     NoAnswer,
@@ -109,9 +124,7 @@ pub enum Unreadable {
 /// # Errors
 /// [`Unreadable`]; the process goes on in any case.
 pub fn filters_of(process: &PidFd, limit: Duration) -> Result<Stack, Unreadable> {
-    let threads = read(process, limit, Which::First)?;
-    let first = threads.into_iter().next().ok_or(Unreadable::NoAnswer)?;
-    Ok(first.stack)
+    begin(process, limit)?.first()
 }
 
 /// The filters of all threads of a process, those of the first thread first.
@@ -130,6 +143,42 @@ pub fn threads_of(process: &PidFd, limit: Duration) -> Result<Vec<Threads>, Unre
 pub fn count_of(process: &PidFd) -> io::Result<usize> {
     let count = Proc::open()?.seccomp(process)?.filters;
     usize::try_from(count).map_err(io::Error::other)
+}
+
+/// The same of this process.
+///
+/// # Errors
+/// As for [`count_of`].
+pub fn own_count() -> io::Result<usize> {
+    count_of(&PidFd::open(nix::unistd::getpid())?)
+}
+
+/// A process by its number.
+///
+/// # Errors
+/// ESRCH without such a process; EINVAL or ENOENT where the number is that of
+/// a thread.
+pub fn open(pid: Pid) -> nix::Result<PidFd> {
+    PidFd::open(pid)
+}
+
+/// What can be said of a process: of all its threads where its filters can be
+/// read, else what /proc says.
+///
+/// # Errors
+/// [`Unreadable`] where not even that can be read, or a program is none.
+pub fn report(process: &PidFd, limit: Duration) -> Result<Report, Unreadable> {
+    let proc = Proc::open().map_err(Unreadable::Proc)?;
+    let number = proc.pid(process).map_err(|_| Unreadable::Gone)?;
+    let Seccomp { mode, filters } = proc.seccomp(process).map_err(Unreadable::Proc)?;
+    let threads = threads_of(process, limit);
+    let unreadable = threads.as_ref().err().map(|error| match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    });
+    let mut report = Report::counted(number.as_raw(), mode, filters, unreadable);
+    report.add(&threads.unwrap_or_default())?;
+    Ok(report)
 }
 
 /// Why this process may not read filters, if it may not.
@@ -155,7 +204,7 @@ enum Which {
 
 /// What the child answers.
 #[derive(Serialize, Deserialize)]
-enum Answer {
+enum Reply {
     Threads(Vec<Threads>),
     Gone,
     /// The errno of the operation.
@@ -164,32 +213,93 @@ enum Answer {
 }
 
 fn read(process: &PidFd, limit: Duration, which: Which) -> Result<Vec<Threads>, Unreadable> {
-    // The kernel would say so too, but only once the process is stopped.
-    if let Some(missing) = missing_privilege() {
-        return Err(Unreadable::Privilege(missing));
+    Pending::begin(process, limit, which)?.finish()
+}
+
+/// Filters that are being read, by a child of this process.
+pub struct Pending<'a> {
+    process: &'a PidFd,
+    proc: Proc,
+    // Killed, where it has not ended by then.
+    child: Helper,
+    reader: OwnedFd,
+    limit: Duration,
+    deadline: Instant,
+}
+
+/// Begins what [`filters_of`] does; [`Pending::first`] comes back with it.
+///
+/// # Errors
+/// As for [`filters_of`].
+pub fn begin(process: &PidFd, limit: Duration) -> Result<Pending<'_>, Unreadable> {
+    Pending::begin(process, limit, Which::First)
+}
+
+impl<'a> Pending<'a> {
+    fn begin(process: &'a PidFd, limit: Duration, which: Which) -> Result<Self, Unreadable> {
+        // The kernel would say so too, but only once the process is stopped.
+        if let Some(missing) = missing_privilege() {
+            return Err(Unreadable::Privilege(missing));
+        }
+        let proc = Proc::open().map_err(Unreadable::Proc)?;
+        let this = PidFd::open(getpid()).map_err(|errno| Unreadable::Proc(errno.into()))?;
+        // From the namespace of the mount to the innermost: here they are one.
+        if proc.numbers(&this).map_err(Unreadable::Proc)?.len() != 1 {
+            return Err(Unreadable::Namespace);
+        }
+        let pid = proc.pid(process).map_err(|_| Unreadable::Gone)?;
+        let (reader, writer) = pipe().map_err(Unreadable::Start)?;
+        let deadline = Instant::now() + limit;
+        let child = Helper::spawn(|| child(process, pid, &proc, which, &writer));
+        Ok(Self {
+            process,
+            child: child.map_err(Unreadable::Start)?,
+            proc,
+            reader,
+            limit,
+            deadline,
+        })
     }
-    let proc = Proc::open().map_err(Unreadable::Proc)?;
-    if !proc.is_of_this_namespace().map_err(Unreadable::Proc)? {
-        return Err(Unreadable::Namespace);
+
+    /// The filters of the first thread, when they are there.
+    ///
+    /// # Errors
+    /// As for [`filters_of`].
+    pub fn first(self) -> Result<Stack, Unreadable> {
+        let threads = self.finish()?.into_iter();
+        let mut stacks = threads.map(|threads| threads.stack);
+        stacks.next().ok_or(Unreadable::NoAnswer)
     }
-    let pid = proc.pid(process).map_err(|_| Unreadable::Gone)?;
-    let (reader, writer) = pipe().map_err(Unreadable::Start)?;
-    let deadline = Instant::now() + limit;
-    let child = Helper::spawn(|| child(process, pid, &proc, which, &writer));
-    let child = child.map_err(Unreadable::Start)?;
-    drop(writer);
-    let answer = answer(reader, deadline);
-    // Where it has not ended by now, it is killed.
-    drop(child);
-    match answer.ok_or(Unreadable::Time(limit))? {
-        Some(Answer::Threads(threads)) => Ok(threads),
-        Some(Answer::Gone) => Err(Unreadable::Gone),
-        Some(Answer::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
-        Some(Answer::Trace(errno)) => Err(match proc.tracer(process) {
-            Some(by) => Unreadable::Traced { by },
-            None => refusal(Errno::from_raw(errno)),
-        }),
-        None => Err(Unreadable::NoAnswer),
+
+    fn finish(self) -> Result<Vec<Threads>, Unreadable> {
+        let answer = answer(self.reader, self.deadline);
+        drop(self.child);
+        match answer.ok_or(Unreadable::Time(self.limit))? {
+            Some(Reply::Threads(threads)) => Ok(threads),
+            Some(Reply::Gone) => Err(Unreadable::Gone),
+            Some(Reply::Read(errno)) => Err(Unreadable::Read(Errno::from_raw(errno))),
+            Some(Reply::Trace(errno)) => Err(match self.proc.tracer(self.process) {
+                Some(by) => Unreadable::Traced { by },
+                None => refusal(Errno::from_raw(errno)),
+            }),
+            None => Err(Unreadable::NoAnswer),
+        }
+    }
+}
+
+/// Bytes as text: as a list of numbers they would be four times as long.
+mod base64_text {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        BASE64_STANDARD.decode(text).map_err(D::Error::custom)
     }
 }
 
@@ -204,7 +314,7 @@ fn refusal(source: Errno) -> Unreadable {
 
 /// Reads to the end of what the child says; `None` where that does not come
 /// in time.
-fn answer(reader: OwnedFd, deadline: Instant) -> Option<Option<Answer>> {
+fn answer(reader: OwnedFd, deadline: Instant) -> Option<Option<Reply>> {
     let mut text = Vec::new();
     let mut reader = File::from(reader);
     loop {
@@ -235,7 +345,7 @@ fn child(process: &PidFd, pid: Pid, proc: &Proc, which: Which, to: &OwnedFd) {
     let answer = isolate(c"oci-seccomp", &keep)
         .map_err(Failure::Trace)
         .and_then(|()| {
-            let reading = Reading { process, pid, proc };
+            let reading = Reading { process, proc };
             match which {
                 Which::First => reading.one(pid).map(|stack| {
                     vec![Threads {
@@ -247,12 +357,12 @@ fn child(process: &PidFd, pid: Pid, proc: &Proc, which: Which, to: &OwnedFd) {
             }
         });
     let answer = match answer {
-        Ok(threads) => Answer::Threads(threads),
+        Ok(threads) => Reply::Threads(threads),
         Err(Failure::Gone | Failure::Trace(Errno::ESRCH) | Failure::Read(Errno::ESRCH)) => {
-            Answer::Gone
+            Reply::Gone
         }
-        Err(Failure::Trace(errno)) => Answer::Trace(errno as i32),
-        Err(Failure::Read(errno)) => Answer::Read(errno as i32),
+        Err(Failure::Trace(errno)) => Reply::Trace(errno as i32),
+        Err(Failure::Read(errno)) => Reply::Read(errno as i32),
     };
     // Who does not listen any more has an answer of its own.
     if let Ok(text) = serde_json::to_vec(&answer)
@@ -271,7 +381,6 @@ enum Failure {
 
 struct Reading<'a> {
     process: &'a PidFd,
-    pid: Pid,
     proc: &'a Proc,
 }
 
@@ -281,7 +390,7 @@ impl Reading<'_> {
         let mut seen = Vec::new();
         let mut groups: Vec<Threads> = Vec::new();
         loop {
-            let threads = self.proc.threads(self.pid).map_err(|_| Failure::Gone)?;
+            let threads = self.proc.threads(self.process).map_err(|_| Failure::Gone)?;
             let new: Vec<_> = threads.into_iter().filter(|t| !seen.contains(t)).collect();
             if new.is_empty() {
                 break;
@@ -303,7 +412,7 @@ impl Reading<'_> {
     }
 
     fn runs(&self, thread: Pid) -> bool {
-        self.proc.thread_runs(self.pid, thread).unwrap_or(false)
+        self.proc.thread_runs(self.process, thread).unwrap_or(false)
     }
 
     fn one(&self, thread: Pid) -> Result<Stack, Failure> {
@@ -361,5 +470,4 @@ fn add(groups: &mut Vec<Threads>, thread: Pid, stack: Stack) {
 }
 
 #[cfg(test)]
-#[path = "inspect_tests.rs"]
 mod tests;
