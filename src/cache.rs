@@ -157,7 +157,15 @@ impl Cache {
         let new = format!(".{}.{}", getpid(), key.file_name());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let file = openat(&self.0, new.as_str(), flags | OFlag::O_CLOEXEC, mode)?;
+        let create = || openat(&self.0, new.as_str(), flags | OFlag::O_CLOEXEC, mode);
+        let file = match create() {
+            // Of one that was killed: this number is ours now.
+            Err(Errno::EEXIST) => {
+                self.remove(&new);
+                create()?
+            }
+            file => file?,
+        };
         let mut file = File::from(file);
         let written = file.write_all(&bytes).and_then(|()| {
             Ok(renameat(

@@ -56,6 +56,16 @@ fn an_entry_comes_back_as_it_was() {
 }
 
 #[test]
+fn what_another_left_half_written_is_in_nobodys_way() {
+    let (dir, cache) = cache();
+    let key = key("a");
+    let left = format!(".{}.{}", getpid(), key.file_name());
+    fs::write(dir.path().join("cache").join(left), "half").unwrap();
+    cache.put(&key, &entry(1)).unwrap();
+    assert_eq!(cache.get(&key), Some(entry(1)));
+}
+
+#[test]
 fn parts_are_told_apart() {
     assert_ne!(Key::new(&[b"ab", b"c"]), Key::new(&[b"a", b"bc"]));
     assert_ne!(Key::new(&[b"ab"]), Key::new(&[b"ab", b""]));

@@ -14,6 +14,19 @@ pub struct Plan {
     pub reason: &'static str,
 }
 
+/// What a hook knows of the runtime that started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// It is certain to execute the workload: [`crate::arm::parent_executes`].
+    pub executes: bool,
+    /// Init itself has started the hook (createContainer).
+    pub inside: bool,
+    /// It was given a ready program to load, by crun's annotation.
+    pub loads_a_program: bool,
+    /// What to do about its filters.
+    pub on_existing: OnExisting,
+}
+
 impl Plan {
     /// Decides for a workload: loading takes no_new_privs or CAP_SYS_ADMIN
     /// (seccomp(2)), and the later it happens the less of the runtime's own
@@ -35,26 +48,31 @@ impl Plan {
         Self { boundary, reason }
     }
 
-    /// Decides for a hook before the pivot, `inside` where init itself has
-    /// started it (createContainer). As for the process, but where that would
-    /// have init's calls watched, the filter is loaded ahead: not where init
-    /// starts other hooks still, which would inherit it in force, and not
-    /// where the runtime loads one of its own that is to be looked at first.
+    /// Decides for a hook before the pivot. As for the process, but where that
+    /// would have init's calls watched, the filter is loaded ahead where that is
+    /// certain to be the same in the end.
     #[must_use]
-    pub fn for_hook(config: &Config, inside: bool, on_existing: OnExisting) -> Self {
+    pub fn for_hook(config: &Config, around: &Around) -> Self {
         let plan = Self::for_process(config.process.as_ref());
+        // What init starts would inherit it.
         let no_hooks_left = match config.hooks_of_init() {
-            Some((create, 0)) => create <= usize::from(inside),
+            Some((create, 0)) => create <= usize::from(around.inside),
             _ => false,
         };
-        let no_other_filter = config.seccomp().is_none() || on_existing == OnExisting::Stack;
+        // A filter of the runtime's is to be looked at before ours is loaded.
+        let no_other_filter = around.on_existing == OnExisting::Stack
+            || (config.seccomp().is_none() && !around.loads_a_program);
         match plan.boundary {
-            Boundary::BeforeCapabilityDrop if no_hooks_left && no_other_filter => Self {
-                boundary: Boundary::Ahead,
-                reason: "noNewPrivileges is not set and the workload has no CAP_SYS_ADMIN: the \
-                         filter is loaded while the runtime still has it, and lifted until the \
-                         exec",
-            },
+            Boundary::BeforeCapabilityDrop
+                if around.executes && no_hooks_left && no_other_filter =>
+            {
+                Self {
+                    boundary: Boundary::Ahead,
+                    reason: "noNewPrivileges is not set and the workload has no CAP_SYS_ADMIN: \
+                             the filter is loaded while the runtime still has it, and lifted \
+                             until the exec",
+                }
+            }
             _ => plan,
         }
     }
@@ -155,35 +173,52 @@ mod tests {
 
     #[test]
     fn a_hook_loads_ahead_unless_others_would_inherit_it_or_come_first() {
-        let plan = |text: &str, inside, on_existing| {
-            let config = Config::parse("config.json".as_ref(), text.into()).unwrap();
-            Plan::for_hook(&config, inside, on_existing).boundary
+        let around = Around {
+            executes: true,
+            inside: false,
+            loads_a_program: false,
+            on_existing: OnExisting::Verify,
         };
+        let inside = Around {
+            inside: true,
+            ..around
+        };
+        let stack = Around {
+            loads_a_program: true,
+            on_existing: OnExisting::Stack,
+            ..around
+        };
+        let (unknown, program) = (
+            Around {
+                executes: false,
+                ..around
+            },
+            Around {
+                loads_a_program: true,
+                ..around
+            },
+        );
         let one = r#"{"hooks": {"createContainer": [{}]}}"#;
         let late = r#"{"hooks": {"startContainer": [{}]}}"#;
         let filtered = r#"{"linux": {"seccomp": {}}}"#;
-        let (verify, stack) = (OnExisting::Verify, OnExisting::Stack);
-        for (text, inside, on_existing, expected) in [
-            ("{}", false, verify, Boundary::Ahead),
-            (
-                r#"{"hooks": {"prestart": [{}]}}"#,
-                false,
-                verify,
-                Boundary::Ahead,
-            ),
-            (one, false, verify, Boundary::BeforeCapabilityDrop),
-            (one, true, verify, Boundary::Ahead),
-            (late, true, verify, Boundary::BeforeCapabilityDrop),
-            (filtered, false, verify, Boundary::BeforeCapabilityDrop),
-            (filtered, false, stack, Boundary::Ahead),
-            (
-                r#"{"process": {"noNewPrivileges": true}}"#,
-                false,
-                verify,
-                Boundary::Exec,
-            ),
+        let prestart = r#"{"hooks": {"prestart": [{}]}}"#;
+        let nnp = r#"{"process": {"noNewPrivileges": true}}"#;
+        for (text, around, expected) in [
+            ("{}", around, Boundary::Ahead),
+            ("{}", unknown, Boundary::BeforeCapabilityDrop),
+            ("{}", program, Boundary::BeforeCapabilityDrop),
+            ("{}", stack, Boundary::Ahead),
+            (prestart, around, Boundary::Ahead),
+            (one, around, Boundary::BeforeCapabilityDrop),
+            (one, inside, Boundary::Ahead),
+            (late, inside, Boundary::BeforeCapabilityDrop),
+            (filtered, around, Boundary::BeforeCapabilityDrop),
+            (filtered, stack, Boundary::Ahead),
+            (nnp, around, Boundary::Exec),
         ] {
-            assert_eq!(plan(text, inside, on_existing), expected, "{text} {inside}");
+            let config = Config::parse("config.json".as_ref(), text.into()).unwrap();
+            let boundary = Plan::for_hook(&config, &around).boundary;
+            assert_eq!(boundary, expected, "{text} {around:?}");
         }
     }
 

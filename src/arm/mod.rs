@@ -75,7 +75,9 @@ pub enum Boundary {
     /// (PTRACE_O_SUSPEND_SECCOMP), so no call of the runtime is filtered, and
     /// none has to be watched. For a workload that may not load one at the
     /// exec. What init forks in the meantime inherits the filter in force: for
-    /// an init that starts no hooks any more. Where the tracer may not lift
+    /// an init that starts no hooks any more. Filters that init loads later are
+    /// lifted as well: for one that is certain to exec ([`parent_executes`]),
+    /// else the workload would run without any. Where the tracer may not lift
     /// filters, or init has some already, as
     /// [`Boundary::BeforeCapabilityDrop`].
     Ahead,
@@ -265,6 +267,26 @@ pub fn arm(request: &Request<'_>) -> Result<(), Error> {
             source,
         }),
     }
+}
+
+/// Whether this process's parent, which is the runtime or its init, is one that
+/// is known to execute the workload in init: runc, crun or youki by these very
+/// names. crun called by another (`krun`, `crun-wasm`) may run it in itself, and
+/// so may what is not known here: there a filter that is lifted until an exec
+/// would never be in force.
+#[must_use]
+pub fn parent_executes() -> bool {
+    let name = || {
+        let parent = PidFd::open(getppid()).ok()?;
+        Proc::open().ok()?.name(&parent).ok()
+    };
+    name().is_some_and(|name| executes(&name))
+}
+
+/// By the name that a program was started by.
+fn executes(name: &[u8]) -> bool {
+    let base = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    [&b"runc"[..], b"crun", b"youki"].contains(&base)
 }
 
 /// Refuses numbers that a wrong or hostile state might carry.

@@ -419,3 +419,21 @@ fn refuses_what_is_no_init() -> Test {
     }
     Ok(())
 }
+
+#[test]
+fn only_runtimes_that_execute_are_taken_for_such() {
+    for name in ["runc", "/usr/bin/crun", "/opt/youki"] {
+        assert!(super::executes(name.as_bytes()), "{name}");
+    }
+    for name in [
+        "",
+        "krun",
+        "crun-wasm",
+        "/usr/bin/krun",
+        "runc.old",
+        "/runc/shim",
+        "bash",
+    ] {
+        assert!(!super::executes(name.as_bytes()), "{name}");
+    }
+}

@@ -435,6 +435,10 @@ fn when_it_ended(status: i32, loaded: bool) -> &'static str {
         }
         (false, _) => "before it had the filter",
         (true, libc::SIGKILL) => "after it had the filter and before its exec",
+        // So it looks where it makes room for another thread that execs.
+        (true, 0) if status == 0 => {
+            "after it had the filter and before its exec (or another of its threads was to exec)"
+        }
         (true, _) => {
             "after it had the filter and before its exec (does the profile allow the runtime's \
              own calls?)"

@@ -1,10 +1,13 @@
 //! The hooks that a `config.json` runs before the workload.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::execution::Text;
 use super::{Config, Error, parse};
@@ -62,26 +65,55 @@ impl Config {
     }
 
     /// How many hooks init starts itself: at createContainer, and at
-    /// startContainer. `None` where it cannot be told.
+    /// startContainer. `None` where it cannot be told, as where a key is spelled
+    /// in a way that this program does not take it, and a runtime in Go does:
+    /// `Hooks`, or `startcontainer`.
     #[must_use]
     pub fn hooks_of_init(&self) -> Option<(usize, usize)> {
-        let Some(hooks) = self.hooks.clone() else {
+        const STAGES: [&str; 6] = [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ];
+        let top: Keys<'_> = serde_json::from_str(self.text()).ok()?;
+        let linux: Keys<'_> = match top.get("linux") {
+            Some(linux) => serde_json::from_str(linux.get()).ok()?,
+            None => Keys::new(),
+        };
+        if has_variant(&top, &["hooks", "linux"]) || has_variant(&linux, &["seccomp"]) {
+            return None;
+        }
+        let Some(hooks) = top.get("hooks") else {
             return Some((0, 0));
         };
-        let RawCounts {
-            create_container,
-            start_container,
-        } = serde_json::from_str(self.text.get(hooks)?).ok()?;
-        let count = |hooks: Option<Vec<IgnoredAny>>| hooks.map_or(0, |hooks| hooks.len());
-        Some((count(create_container), count(start_container)))
+        let hooks: Option<BTreeMap<String, Option<Vec<IgnoredAny>>>> =
+            serde_json::from_str(hooks.get()).ok()?;
+        let hooks = hooks.unwrap_or_default();
+        if !hooks.keys().all(|key| STAGES.contains(&key.as_str())) {
+            return None;
+        }
+        let count = |stage: &str| {
+            let hooks = hooks.get(stage).and_then(Option::as_ref);
+            hooks.map_or(0, Vec::len)
+        };
+        Some((count("createContainer"), count("startContainer")))
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawCounts {
-    create_container: Option<Vec<IgnoredAny>>,
-    start_container: Option<Vec<IgnoredAny>>,
+/// An object's keys, with what is behind them.
+type Keys<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// Whether a key is one of these to a reader that does not mind its case.
+/// Letters of other scripts may stand for one too.
+fn has_variant(keys: &Keys<'_>, names: &[&str]) -> bool {
+    let is_variant = |key: &str| {
+        !names.contains(&key)
+            && (!key.is_ascii() || names.iter().any(|name| key.eq_ignore_ascii_case(name)))
+    };
+    keys.keys().any(|key| is_variant(key))
 }
 
 #[derive(Deserialize)]
@@ -139,6 +171,18 @@ mod tests {
         assert_eq!(count(some), Some((2, 1)));
         assert_eq!(count(r#"{"hooks": {"startContainer": 7}}"#), None);
         assert_eq!(count(r#"{"hooks": []}"#), None);
+        assert_eq!(count(r#"{"hooks": null, "linux": {}}"#), Some((0, 0)));
+        // As Go's encoding/json would take them.
+        for odd in [
+            r#"{"Hooks": {}}"#,
+            "{\"hoo\u{212a}s\": {}}",
+            r#"{"hooks": {"startcontainer": [1]}}"#,
+            r#"{"hooks": {"CreateContainer": []}}"#,
+            r#"{"LINUX": {}}"#,
+            r#"{"linux": {"Seccomp": {}}}"#,
+        ] {
+            assert_eq!(count(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -158,7 +158,6 @@ pub struct Config {
     path: PathBuf,
     text: Arc<str>,
     seccomp: Option<Range<usize>>,
-    hooks: Option<Range<usize>>,
 }
 
 /// `process`: what the container's init becomes.
@@ -240,13 +239,11 @@ impl Config {
     pub fn parse(path: &Path, text: Arc<str>) -> Result<Self, Error> {
         let Object(raw): Object<RawConfig> = parse(path, &text)?;
         let linux = raw.linux.map(|Object(linux)| linux).unwrap_or_default();
-        let place = |part: &RawValue| {
+        let seccomp = linux.seccomp.map(|section| {
             // RawValue borrows from the text, so its place in it is known.
-            let start = part.get().as_ptr() as usize - text.as_ptr() as usize;
-            start..start + part.get().len()
-        };
-        let seccomp = linux.seccomp.map(place);
-        let hooks = raw.hooks.map(place);
+            let start = section.get().as_ptr() as usize - text.as_ptr() as usize;
+            start..start + section.get().len()
+        });
         let annotations = raw.annotations.unwrap_or_default();
         Ok(Self {
             oci_version: raw.oci_version,
@@ -266,7 +263,6 @@ impl Config {
             path: path.into(),
             text: Arc::clone(&text),
             seccomp,
-            hooks,
         })
     }
 
@@ -343,8 +339,6 @@ struct RawConfig<'a> {
     process: Option<Object<RawProcess>>,
     root: Option<Object<RawRoot>>,
     annotations: Option<BTreeMap<String, Option<String>>>,
-    #[serde(borrow)]
-    hooks: Option<&'a RawValue>,
     #[serde(borrow)]
     linux: Option<Object<RawLinux<'a>>>,
 }

@@ -3,6 +3,7 @@
 
 pub mod wanted;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,7 +15,8 @@ use nix::unistd::Pid;
 use oci_seccomp::arm::{self, Layer, Report, Request};
 use oci_seccomp::bundle::{Config, State};
 use oci_seccomp::listener::{self, Handover};
-use oci_seccomp::plan::Plan;
+use oci_seccomp::plan::{Around, Plan};
+use oci_seccomp::precreate;
 use oci_seccomp::report::{Context as Known, Load, ReadyReport, Report as DryRun, SCHEMA, stages};
 use oci_seccomp::sys::seccomp::no_new_privs;
 
@@ -64,7 +66,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
         return Ok(());
     }
     let on_existing = on_existing(args.on_existing);
-    let plan = plan(&place, on_existing)?;
+    let plan = plan(&place, state, args)?;
     if args.dry_run {
         return filters
             .iter()
@@ -127,10 +129,17 @@ fn check_is_executed(state: &State, config: Option<&Config>) -> anyhow::Result<(
 
 /// When to load: what the bundle says of the workload, or, where it is out of
 /// sight, what this process has become along with it.
-fn plan(place: &Place, on_existing: arm::OnExisting) -> anyhow::Result<Plan> {
+fn plan(place: &Place, state: &State, args: &HookArgs) -> anyhow::Result<Plan> {
     if let Some(config) = &place.config {
-        let inside = place.stage == Stage::CreateContainer;
-        return Ok(Plan::for_hook(config, inside, on_existing));
+        let program = |of: &BTreeMap<String, String>| of.contains_key(precreate::CRUN_PROGRAM);
+        let around = Around {
+            // A dry run is started by anybody.
+            executes: args.dry_run || arm::parent_executes(),
+            inside: place.stage == Stage::CreateContainer,
+            loads_a_program: program(&config.annotations) || program(&state.annotations),
+            on_existing: on_existing(args.on_existing),
+        };
+        return Ok(Plan::for_hook(config, &around));
     }
     let no_new_privs = no_new_privs().context("cannot read no_new_privs")?;
     let sys_admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)

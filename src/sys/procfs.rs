@@ -92,6 +92,20 @@ impl Proc {
         start_time(&String::from_utf8_lossy(&stat)).ok_or_else(no_data)
     }
 
+    /// The name that a process was started by: the first of its arguments.
+    ///
+    /// # Errors
+    /// As [`Proc::seccomp`].
+    pub fn name(&self, process: &PidFd) -> io::Result<Vec<u8>> {
+        let mut line = read(self.folder(process)?, "cmdline")?;
+        let end = line
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(line.len());
+        line.truncate(end);
+        Ok(line)
+    }
+
     /// The processor that a process last ran on.
     ///
     /// # Errors
@@ -301,6 +315,8 @@ mod tests {
         assert_eq!(proc.pid(&this)?, nix::unistd::getpid());
         assert_eq!(proc.numbers(&this)?[0], nix::unistd::getpid().as_raw());
         assert!(proc.start_time(&this)? > 0);
+        let name = std::env::args_os().next().unwrap_or_default();
+        assert_eq!(proc.name(&this)?, name.as_encoded_bytes());
         let thread = nix::unistd::gettid();
         assert!(proc.threads(&this)?.contains(&thread));
         assert!(proc.thread_runs(&this, thread)?);
