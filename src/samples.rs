@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::policy::{Action, Arch, ArchRules, Call, Clause, Compare, Condition, Policy};
+use crate::prove;
 use std::collections::BTreeSet;
 
 /// The most calls that are made for one number.
@@ -119,11 +120,14 @@ fn product(arch: Arch, nr: u32, clauses: &[Clause], given: &[Option<u64>; 6]) ->
     let mut calls = vec![first];
     for arg in (0..6u8).filter(|&arg| given[usize::from(arg)].is_none()) {
         let on = clauses.iter().flat_map(|c| &c.conditions);
-        let compares = on.filter(|c| c.arg == arg).map(|c| c.compare);
-        let values: BTreeSet<u64> = compares
-            .flat_map(edges)
-            .filter(|v| arch.arg(*v) == *v)
-            .collect();
+        let compares: BTreeSet<Compare> = on.filter(|c| c.arg == arg).map(|c| c.compare).collect();
+        let is_masked = |c: &Compare| matches!(c, Compare::MaskedEq { .. });
+        let mut values: BTreeSet<u64> = compares.iter().copied().flat_map(edges).collect();
+        // Beside a mask, what is near each constant is not all.
+        if compares.len() > 1 && compares.iter().any(is_masked) {
+            values.extend(prove::values_of(clauses, arch.arg_bits(), arg));
+        }
+        values.retain(|v| arch.arg(*v) == *v);
         let before = calls.len();
         for value in values {
             for i in 0..before {

@@ -11,10 +11,11 @@
 mod classes;
 mod trial;
 
+use self::classes::Words;
 pub(crate) use self::trial::numbers;
 use self::trial::{Trial, Watch};
 use crate::bpf::Program;
-use crate::policy::{Action, Arch, ArchRules, Call, Policy, Verdict};
+use crate::policy::{Action, Arch, ArchRules, Call, Clause, Policy, Verdict};
 use crate::syscalls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -122,6 +123,13 @@ pub fn compare_hostile(
 /// Instructions that are run for [`compare_hostile`]: less than a second's
 /// work. A runtime's program for a default container profile takes a tenth.
 const HOSTILE_WORK: u64 = 1 << 27;
+
+/// A value of one argument for each class into which conditions part it.
+pub(crate) fn values_of(clauses: &[Clause], bits: u32, arg: u8) -> Vec<u64> {
+    let mut words = Words::default();
+    words.of_clauses(clauses, bits);
+    words.values(usize::from(arg)).0
+}
 
 /// What programs are held against.
 #[derive(Clone, Copy, Debug)]

@@ -238,8 +238,12 @@ impl<'a, W: Watch> Trial<'a, W> {
         words: &Words,
         starts: &[usize],
     ) -> ControlFlow<()> {
-        let values = |arg: usize| self.given[arg].map_or_else(|| words.values(arg), |v| vec![v]);
-        let values: Vec<Vec<u64>> = (0..6).map(values).collect();
+        let values = |arg: usize| match self.given[arg] {
+            Some(value) => (vec![value], true),
+            None => words.values(arg),
+        };
+        let (values, whole): (Vec<Vec<u64>>, Vec<bool>) = (0..6).map(values).unzip();
+        self.proof.complete &= whole.into_iter().all(|whole| whole);
         let left = TRIAL_LIMIT.saturating_sub(self.proof.points);
         let limit = left.clamp(PRODUCT_LEAST, PRODUCT_LIMIT);
         let size = values
