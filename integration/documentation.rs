@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::source;
+use support::{Run, binary, source};
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = source().join(path);
@@ -208,5 +208,56 @@ fn unsafe_code_is_in_sys_alone() {
             "{}",
             file.display()
         );
+    }
+}
+
+/// The blocks of a page that are shell.
+fn scripts(page: &str) -> Vec<String> {
+    let blocks = page.split("\n```sh\n").skip(1);
+    let blocks = blocks.map(|b| b.split("\n```").next().expect("text").to_owned());
+    blocks.collect()
+}
+
+#[test]
+fn the_blocks_on_writing_a_profile_run_one_after_the_other() {
+    let dir = tempfile::tempdir().expect("directory");
+    let record = |nr: u32| {
+        format!(
+            "[ 1.0] audit: type=1326 audit(1700000000.123:45): auid=1000 uid=0 gid=0 ses=1 pid=9 \
+             comm=\"x\" exe=\"/bin/app\" sig=0 arch=c000003e syscall={nr} compat=0 ip=0x1 \
+             code=0x7ffc0000\n"
+        )
+    };
+    // read, write, openat, getrandom, execve
+    let log: String = [0, 1, 257, 318, 59, 0].map(record).concat();
+    fs::write(dir.path().join("kernel.log"), log).expect("log");
+    std::os::unix::fs::symlink(binary(), dir.path().join("oci-seccomp")).expect("link");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let run = |script: &str| {
+        let seen = Run::new("sh")
+            .args(["-euc", script])
+            .env("PATH", format!("{}:{path}", dir.path().display()))
+            .current_dir(dir.path())
+            .run();
+        seen.success().stdout
+    };
+    let scripts = scripts(&read("docs/writing.md"));
+    let said: Vec<String> = scripts.iter().map(|script| run(script)).collect();
+    let [_, named, added, _, narrowed, tested, _, reviewed] = &said[..] else {
+        panic!("{} blocks", said.len());
+    };
+    assert!(
+        named.contains("add \"getrandom\" to the names of rule 0"),
+        "{named}"
+    );
+    assert!(!added.contains("to allow it    add"), "{added}");
+    assert!(added.contains("the profile allows it"), "{added}");
+    assert!(
+        narrowed.contains("if arg0 & 0xffffffff == AF_UNIX"),
+        "{narrowed}"
+    );
+    assert!(tested.contains("5 passed"), "{tested}");
+    for line in ["verdicts differ", "lets more through", "no longer allowed"] {
+        assert!(reviewed.contains(line), "{line}: {reviewed}");
     }
 }
