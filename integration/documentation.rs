@@ -261,3 +261,61 @@ fn the_blocks_on_writing_a_profile_run_one_after_the_other() {
         assert!(reviewed.contains(line), "{line}: {reviewed}");
     }
 }
+
+/// The string literals of some code, with `…` where a value goes.
+fn strings(code: &str) -> Vec<String> {
+    let code = code.replace("'\"'", "");
+    let mut strings = Vec::new();
+    let mut rest = code.as_str();
+    while let Some((before, after)) = rest.split_once('"') {
+        let hashes = before.len() - before.trim_end_matches('#').len();
+        let is_raw = before.trim_end_matches('#').ends_with('r');
+        let end = if is_raw {
+            after.find(&format!("\"{}", "#".repeat(hashes)))
+        } else {
+            let mut escaped = false;
+            after.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            })
+        };
+        let end = end.expect("the end of a string");
+        // A line that ends with a backslash goes on with the next one's text.
+        let mut lines = after[..end].split("\\\n");
+        let mut text = lines.next().unwrap_or_default().to_owned();
+        text.extend(lines.map(str::trim_start));
+        strings.push(with_dots(&text.replace("\\\"", "\"")));
+        rest = &after[end + 1..];
+    }
+    strings
+}
+
+/// `{value:?}` is `…`.
+fn with_dots(text: &str) -> String {
+    let mut parts = text.split('{');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push('…');
+        out.push_str(part.split_once('}').map_or(part, |(_, rest)| rest));
+    }
+    out
+}
+
+#[test]
+fn each_message_on_the_page_is_one_of_the_programs() {
+    let known: Vec<String> = source_files()
+        .iter()
+        .flat_map(|f| strings(&code(f)))
+        .collect();
+    let page = read("docs/troubleshooting.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let messages: Vec<&str> = rows
+        .map(|row| row.split('`').next().expect("text"))
+        .collect();
+    assert!(messages.len() > 90, "{}", messages.len());
+    for message in messages {
+        let is_known = known.iter().any(|text| text.contains(message));
+        assert!(is_known, "docs/troubleshooting.md: nobody says {message:?}");
+    }
+}
