@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{Run, binary, source};
+use support::{Run, Runtime, binary, source};
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = source().join(path);
@@ -318,4 +318,35 @@ fn each_message_on_the_page_is_one_of_the_programs() {
         let is_known = known.iter().any(|text| text.contains(message));
         assert!(is_known, "docs/troubleshooting.md: nobody says {message:?}");
     }
+}
+
+/// Everything that is said of runc and crun, tried with them.
+#[test]
+fn the_comparison_is_what_the_runtimes_do() {
+    if !Runtime::Runc.is_ready() || !Runtime::Crun.is_ready() {
+        return;
+    }
+    let page = read("docs/comparison.md");
+    let built = "binary=$checkout/target/x86_64-unknown-linux-gnu/release/oci-seccomp";
+    let script: String = scripts(&page)
+        .iter()
+        .map(|s| format!("{s}\necho ---\n"))
+        .collect();
+    assert!(script.contains(built));
+    let script = script.replace(built, &format!("binary='{}'", binary().display()));
+    let scratch = tempfile::tempdir().expect("directory");
+    let seen = Run::new("bash")
+        .args(["-c", &script])
+        .current_dir(source())
+        .env("TMPDIR", scratch.path())
+        .run()
+        .success();
+    let texts = page.split("\n```text\n").skip(1);
+    let expected: Vec<&str> = texts
+        .map(|t| t.split("\n```").next().expect("text"))
+        .collect();
+    // Of the first block there is nothing to see.
+    let answers = seen.stdout.split("---\n").skip(1).map(str::trim_end);
+    let answers: Vec<&str> = answers.take_while(|a| !a.is_empty()).collect();
+    assert_eq!(answers, expected, "{seen}");
 }
