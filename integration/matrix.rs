@@ -3,7 +3,7 @@
 //! where a container is refused.
 //!
 //! ```text
-//! matrix [--all] [--format text|json] [ENGINE…]
+//! matrix [--all] [--format text|json|markdown] [ENGINE…]
 //! ```
 //!
 //! The engines are runc, crun, youki, podman (over runc and crun) and rootless.
@@ -30,7 +30,7 @@ const WORKERS: usize = 3;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (engines, json) = match parse(&arguments) {
+    let (engines, format) = match parse(&arguments) {
         Ok(request) => request,
         Err(message) => {
             eprintln!("matrix: {message}");
@@ -45,27 +45,45 @@ fn main() -> ExitCode {
     if let Some(path) = std::env::var_os("MATRIX_JSON") {
         std::fs::write(&path, format!("{document:#}\n")).expect("write of MATRIX_JSON");
     }
-    match json {
-        true => println!("{document:#}"),
-        false => print!("{}", table::text(&results)),
+    match format {
+        Format::Json => println!("{document:#}"),
+        Format::Text => print!("{}", table::text(&results)),
+        Format::Markdown => {
+            print!("{}", table::markdown(&results));
+            // The table has no room for it.
+            for (cell, (verdict, _)) in &results {
+                if let Verdict::Failed(reason) = verdict {
+                    eprintln!("matrix: {}: {reason}", cell.row());
+                }
+            }
+        }
     }
     let failed = |(_, (verdict, _)): &(Cell, (Verdict, Duration))| verdict.is_failure();
     ExitCode::from(u8::from(results.iter().any(failed)))
 }
 
-/// The engines that are asked for, and whether the answer is to be JSON.
-fn parse(arguments: &[String]) -> Result<(Vec<Engine>, bool), String> {
+/// How to answer.
+enum Format {
+    Text,
+    Json,
+    /// In short, as the README has it.
+    Markdown,
+}
+
+/// The engines that are asked for, and how to answer.
+fn parse(arguments: &[String]) -> Result<(Vec<Engine>, Format), String> {
     let mut engines = Vec::new();
-    let mut json = false;
+    let mut format = Format::Text;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--all" => engines.extend(Engine::ALL),
             "--format" => {
-                json = match arguments.next().map(String::as_str) {
-                    Some("json") => true,
-                    Some("text") => false,
-                    _ => return Err("--format takes text or json".into()),
+                format = match arguments.next().map(String::as_str) {
+                    Some("json") => Format::Json,
+                    Some("text") => Format::Text,
+                    Some("markdown") => Format::Markdown,
+                    _ => return Err("--format takes text, json or markdown".into()),
                 }
             }
             name => {
@@ -81,7 +99,7 @@ fn parse(arguments: &[String]) -> Result<(Vec<Engine>, bool), String> {
         let usual = |e: &Engine| ["runc", "crun", "podman"].contains(&e.family());
         engines.extend(Engine::ALL.into_iter().filter(usual));
     }
-    Ok((engines, json))
+    Ok((engines, format))
 }
 
 /// Runs all cells, a few at a time, and tells how far it is.

@@ -40,6 +40,7 @@ pub mod samples;
 pub mod sealed;
 pub mod signatures;
 pub mod splice;
+pub mod style;
 pub mod sys;
 pub mod syscalls;
 pub mod translate;

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use oci_seccomp::audit::{Log, Report};
 use oci_seccomp::filter::Options;
-use oci_seccomp::report::style::Style;
+use oci_seccomp::style::Style;
 
 fuzz_target!(|bytes: &[u8]| {
     let log = Log::read(bytes).expect("memory can be read");

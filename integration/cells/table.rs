@@ -105,6 +105,67 @@ fn number(reasons: &mut Vec<String>, reason: &str) -> usize {
     }) + 1
 }
 
+/// The table of the README: what is armed, in a word for both users and for
+/// with and without another filter. Engines with the same answers share a row.
+pub fn markdown(results: &[Result]) -> String {
+    const SETTINGS: [(bool, bool); 4] =
+        [(false, false), (false, true), (true, false), (true, true)];
+    let mut stages: Vec<&str> = Vec::new();
+    let mut engines = Vec::new();
+    for (cell, _) in results {
+        if !stages.contains(&cell.stage) {
+            stages.push(cell.stage);
+        }
+        if !engines.contains(&cell.engine) {
+            engines.push(cell.engine);
+        }
+    }
+    let mut rows: Vec<(String, [&str; 4], Vec<String>)> = Vec::new();
+    for stage in stages {
+        for &engine in &engines {
+            let words = SETTINGS.map(|setting| {
+                let here = |(cell, _): &&Result| {
+                    (cell.engine, cell.stage) == (engine, stage)
+                        && (cell.user_namespace, cell.no_new_privs) == setting
+                };
+                word(&results.iter().filter(here).collect::<Vec<_>>())
+            });
+            if words == ["-"; 4] {
+                continue;
+            }
+            match rows.iter_mut().find(|(s, w, _)| s == stage && *w == words) {
+                Some((.., names)) => names.push(engine.name()),
+                None => rows.push((stage.to_owned(), words, vec![engine.name()])),
+            }
+        }
+    }
+    let mut out =
+        "| stage | under | `noNewPrivileges` false | true | user namespace, false | true |\n\
+                   |---|---|---|---|---|---|\n"
+            .to_owned();
+    for (stage, words, names) in rows {
+        let (names, words) = (names.join(", "), words.join(" | "));
+        let _ = writeln!(out, "| {stage} | {names} | {words} |");
+    }
+    out
+}
+
+fn word(results: &[&Result]) -> &'static str {
+    let armed = |of: fn(&Cell) -> bool| {
+        let mut of = results.iter().filter(|r| of(&r.0)).peekable();
+        of.peek().is_some() && of.all(|r| matches!(r.1.0, Verdict::Armed))
+    };
+    let refused = |r: &&Result| matches!(r.1.0, Verdict::Refused(_));
+    match results {
+        [] => "-",
+        _ if results.iter().any(|r| r.1.0.is_failure()) => "FAIL",
+        _ if armed(|_| true) => "armed",
+        _ if results.iter().all(refused) => "refused",
+        _ if armed(|cell| cell.uid == 0) => "root only",
+        _ => "some",
+    }
+}
+
 /// An object for each cell.
 pub fn json(results: &[Result]) -> Value {
     let cell = |(cell, (verdict, took)): &Result| {

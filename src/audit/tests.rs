@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::diff::{Diff, Kind, Side};
 use crate::profile::{KernelVersion, Target};
-use crate::report::style::Style;
+use crate::style::Style;
 
 fn filter(text: &str) -> Filter {
     let target = Target {

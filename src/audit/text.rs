@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Advice, Edit, Entry, Impossible, Report, Step};
 use crate::policy::Action;
-use crate::report::style::{self, Style, Tone};
+use crate::style::{self, Style, Tone};
 
 /// A time as RFC 3339 writes it, to the second.
 fn time(millis: i64) -> String {

@@ -8,8 +8,8 @@ use anyhow::anyhow;
 use oci_seccomp::filter::Filter;
 use oci_seccomp::lint::Id;
 use oci_seccomp::plan::Plan;
-use oci_seccomp::report::style::Tone;
 use oci_seccomp::report::{Context, Report, stages};
+use oci_seccomp::style::Tone;
 
 use super::{Failure, print, print_report, source, style};
 use crate::cli::{DryRunArgs, FindingId};

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use log::LevelFilter;
 
 use oci_seccomp::report::Report;
-use oci_seccomp::report::style::Style;
+use oci_seccomp::style::Style;
 
 use crate::cli::{Command, Format};
 use crate::logging;

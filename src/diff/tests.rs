@@ -1,7 +1,7 @@
 use super::*;
 use crate::filter::Options;
 use crate::profile::Profile;
-use crate::report::style::Style;
+use crate::style::Style;
 use serde_json::{Value, json};
 
 fn filter(section: Value) -> Filter {

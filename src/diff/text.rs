@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Change, Described, Diff, Direction, Listed, When};
 use crate::flags;
 use crate::policy::{Action, Arch, Flags};
-use crate::report::style::{self, Style, Tone};
+use crate::style::{self, Style, Tone};
 use crate::syscalls::{Wiring, resolve};
 
 /// What changes together: from, to, where.

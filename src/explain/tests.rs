@@ -4,7 +4,7 @@ use super::*;
 use crate::filter::{Filter, OnAmbiguity, Options};
 use crate::policy::Arch;
 use crate::profile::{KernelVersion, Target};
-use crate::report::style::Style;
+use crate::style::Style;
 use std::collections::BTreeSet;
 
 const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO",
@@ -71,7 +71,7 @@ fn a_call_without_arguments_has_every_outcome_with_its_condition() {
     assert_eq!(conditions[2], ["arg2 != O_RDWR"]);
     assert_eq!(conditions[3], [""; 0]);
     let text = explanation.to_text(Style::PLAIN, true);
-    let fits = |l: &str| l.chars().count() <= crate::report::style::WIDTH;
+    let fits = |l: &str| l.chars().count() <= crate::style::WIDTH;
     assert!(text.lines().all(fits), "{text}");
     insta::assert_snapshot!(explanation.to_text(Style::PLAIN, false));
 }

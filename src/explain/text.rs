@@ -4,7 +4,7 @@
 use super::{Explanation, Failed, Missed, Other, Outcome, RuleText};
 use crate::peers::Runtime;
 use crate::report::ConditionReport;
-use crate::report::style::{Style, Tone, clean, count, heading, name, wrap};
+use crate::style::{Style, Tone, clean, count, heading, name, wrap};
 use std::fmt::Write;
 
 /// Rules that do not match and are shown without being asked for.

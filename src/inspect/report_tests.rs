@@ -2,7 +2,7 @@ use super::super::{Loaded, Stack};
 use super::*;
 use crate::filter::{Filter, Options};
 use crate::profile::Profile;
-use crate::report::style::Style;
+use crate::style::Style;
 use serde_json::{Value, json};
 
 fn filter(section: Value) -> Filter {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::Strictness;
 use super::report::{Answer, Answered, Container, Described, Group, Judged, Report, Shown};
-use crate::report::style::{self, Style, Tone};
+use crate::style::{self, Style, Tone};
 use crate::syscalls;
 
 impl Report {

@@ -28,9 +28,10 @@ use crate::features::Ptrace;
 use crate::identity::{Identity, Sets, give_standard_streams};
 use crate::policy::{Action, Flags};
 use crate::sys::credentials::CapSets;
-use crate::sys::exec::{Image, calls_before_exec, reset_signals, verdict};
+use crate::sys::exec::{Image, calls_before_exec, reset_signals};
 use crate::sys::process::{self, close_others};
 use crate::sys::procfs::Proc;
+use crate::sys::seccomp::verdict;
 use crate::sys::{namespaces, seccomp, tty};
 
 type Result<T> = std::result::Result<T, Refusal>;

@@ -4,9 +4,9 @@
 use super::{Finding, Id, Severity, Witness, native};
 use crate::filter::Filter;
 use crate::policy::{Action, ArchRules, Call, Clause, ENOSYS, Policy};
-use crate::report::style::count;
 use crate::samples;
 use crate::signatures::{self, Kind};
+use crate::style::count;
 use crate::syscalls::{Wiring, resolve};
 
 /// Calls of which each can do what the others do.

@@ -3,7 +3,6 @@
 
 mod build;
 mod cost;
-pub mod style;
 mod text;
 
 pub use cost::{Bitmap, Cost, Typical};

@@ -4,7 +4,7 @@ use super::*;
 use crate::filter::{Filter, OnAmbiguity, Options};
 use crate::policy::Arch;
 use crate::profile::KernelVersion;
-use style::Style;
+use crate::style::Style;
 
 fn report() -> Report {
     let target = Target {
@@ -71,7 +71,9 @@ fn the_text_says_what_would_be_loaded() {
 fn the_text_fits_a_terminal_and_colour_adds_nothing_else() {
     let plain = report().to_text(Style::PLAIN, true);
     assert!(
-        plain.lines().all(|l| l.chars().count() <= style::WIDTH),
+        plain
+            .lines()
+            .all(|l| l.chars().count() <= crate::style::WIDTH),
         "{plain}"
     );
     assert!(plain.lines().all(|l| l == l.trim_end()), "{plain}");

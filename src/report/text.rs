@@ -1,10 +1,10 @@
 //! The report as people read it.
 #![forbid(unsafe_code)]
 
-use super::style::{Style, Tone, WIDTH, clean, count, heading, line, name, wrap};
 use super::{ArchReport, FindingReport, Load, ReadyReport, Report, RuleReport, RuntimeReport};
 use crate::lint::Severity;
 use crate::policy::{Action, ENOSYS};
+use crate::style::{Style, Tone, WIDTH, clean, count, heading, line, name, wrap};
 use std::fmt::Write;
 
 /// Where the names of rules start.

@@ -4,7 +4,7 @@ use caps::CapsHashSet;
 use libc::c_long;
 use nix::errno::Errno;
 
-use super::exec::verdict;
+use super::seccomp::verdict;
 use crate::bpf::Program;
 use crate::policy::Action;
 

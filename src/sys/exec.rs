@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::credentials::CapSets;
-use super::seccomp;
+use super::seccomp::{self, verdict};
 use crate::bpf::Program;
-use crate::policy::{Action, Arch, Call, Flags};
+use crate::policy::{Action, Flags};
 
 /// A command made ready for execve(2), which then needs no memory and so no
 /// system call of its own.
@@ -178,14 +178,6 @@ impl Image {
         // SAFETY: _exit runs no code of this program.
         unsafe { libc::_exit(Errno::last() as i32) }
     }
-}
-
-/// What a program says to a call of this process.
-pub(crate) fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
-    // A call's number is small and positive.
-    let nr = nr as u32;
-    let audit = Arch::native().audit();
-    Action::from_ret(program.run(&Call { audit, nr, args }).0)
 }
 
 /// Says why the command did not start and ends the process, under a program

@@ -7,7 +7,7 @@ use libc::{c_long, c_uint, c_ulong};
 use nix::errno::Errno;
 
 use crate::bpf::{Insn, Program};
-use crate::policy::Flags;
+use crate::policy::{Action, Arch, Call, Flags};
 
 // Insn goes to the kernel as it is.
 const _: () = {
@@ -160,6 +160,14 @@ pub fn set_no_new_privs() -> Result<(), Errno> {
     nix::sys::prctl::set_no_new_privs()
 }
 
+/// What a program says to a call of this process.
+pub(crate) fn verdict(program: &Program, nr: libc::c_long, args: [u64; 6]) -> Action {
+    // A call's number is small and positive.
+    let nr = nr as u32;
+    let audit = Arch::native().audit();
+    Action::from_ret(program.run(&Call { audit, nr, args }).0)
+}
+
 /// seccomp(2), for which libc has no function.
 fn operation(
     operation: c_uint,
@@ -175,7 +183,6 @@ fn operation(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Action;
 
     #[test]
     fn an_action_nobody_knows_is_not_available() {
