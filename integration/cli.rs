@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::{Outcome, Run, binary, programs, testdata};
@@ -35,8 +36,8 @@ fn denies_mkdir() -> Value {
 fn help_names_every_subcommand() {
     let help = oci_seccomp(&["--help"]).run().success();
     for command in [
-        "hook", "init", "wrap", "dry-run", "explain", "compile", "resolve", "test", "diff",
-        "inspect", "audit", "features",
+        "hook", "init", "exec", "wrap", "dry-run", "explain", "compile", "resolve", "test",
+        "cache", "diff", "inspect", "audit", "features",
     ] {
         assert!(help.stdout.contains(command), "no {command} in {help}");
         let own = oci_seccomp(&[command, "--help"]).run().success();
@@ -85,6 +86,27 @@ fn dry_run_tells_what_it_cannot_read_from_what_it_refuses() {
         .says("/nowhere/profile.json");
     oci_seccomp(&["dry-run"]).run().exits(2);
     oci_seccomp(&["--no-such-option"]).run().exits(2);
+}
+
+#[test]
+fn what_cannot_be_written_is_no_answer() {
+    let (_dir, path) = profile_file(&denies_mkdir());
+    let cases = [
+        vec!["dry-run", &path],
+        vec!["dry-run", "--list-findings"],
+        vec!["explain", &path, "mkdir"],
+        vec!["diff", &path, &path],
+        vec!["compile", &path],
+        vec!["resolve", &path],
+        vec!["features"],
+    ];
+    for args in cases {
+        let full = std::fs::File::create("/dev/full").expect("/dev/full");
+        let mut command = Command::new(binary());
+        let status = command.args(&args).stdout(full).stderr(Stdio::null());
+        let status = status.status().expect("the program");
+        assert_eq!(status.code(), Some(2), "{args:?}");
+    }
 }
 
 #[test]

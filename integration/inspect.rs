@@ -323,6 +323,7 @@ fn a_call_is_answered_for_the_arguments_that_are_given() {
         ["ERRNO(77)"]
     );
     assert_eq!(ask(&["openat", "-100", "0", "O_RDWR"]), ["ALLOW"]);
+    assert_eq!(ask(&["openat", "_", "_", "O_CREAT"]), ["ERRNO(77)"]);
     assert_eq!(ask(&["openat"]).len(), 2);
     assert_eq!(ask(&["mkdir"]), ["ALLOW"]);
     for wrong in [["frobnicate"], ["4294967296"]] {

@@ -718,8 +718,8 @@ pub struct InspectArgs {
     /// or a ready program
     #[arg(long, value_name = "SOURCE")]
     pub against: Option<PathBuf>,
-    /// Say what this call would get; arguments are numbers or names such as
-    /// O_RDWR|O_CREAT, and may be any if not given
+    /// Say what this call would get; arguments are numbers, names such as
+    /// O_RDWR|O_CREAT, or _ for any value, as are those left out
     #[arg(long, value_names = ["NAME", "ARG"], num_args = 1..=7, allow_negative_numbers = true)]
     pub call: Vec<String>,
     /// The architecture of that call; without it, this machine's

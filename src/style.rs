@@ -95,11 +95,17 @@ pub fn clean(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => out.push(' '),
-            c if c.is_control() => out.extend(c.escape_unicode()),
+            c if c.is_control() || turns(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     out
+}
+
+/// Whether a character changes the direction of what follows, or makes a line
+/// of its own, and so can show a text other than the one that is there.
+const fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Breaks text at spaces into lines of [`WIDTH`]. The first starts at column
@@ -209,5 +215,6 @@ mod tests {
     #[test]
     fn what_would_control_the_terminal_is_shown_instead() {
         assert_eq!(clean("a\x1b[31mb\nc\u{9b}"), "a\\u{1b}[31mb c\\u{9b}");
+        assert_eq!(clean("\u{202e}dear\u{2066}"), "\\u{202e}dear\\u{2066}");
     }
 }

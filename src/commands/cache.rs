@@ -128,30 +128,95 @@ fn list(path: &str, listed: &[Listed], format: Format) -> anyhow::Result<()> {
     };
     match format {
         Format::Json => print(&(serde_json::to_string_pretty(&report)? + "\n")),
-        Format::Text => print(&text(&report)),
+        Format::Text => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            print(&text(&report, now.unwrap_or_default().as_secs()))
+        }
     }
 }
 
-fn text(report: &ListReport<'_>) -> String {
+/// `now` is in seconds since 1970, as the times of entries are.
+fn text(report: &ListReport<'_>, now: u64) -> String {
     let bytes: u64 = report.entries.iter().map(|entry| entry.bytes).sum();
     let mut text = format!(
-        "{}: {} entries, {bytes} bytes\n",
+        "{}: {}, {bytes} bytes\n",
         report.path,
-        report.entries.len()
+        match report.entries.len() {
+            1 => "1 entry".to_owned(),
+            n => format!("{n} entries"),
+        }
     );
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs());
     for entry in &report.entries {
         let program = match (entry.program, entry.instructions) {
             (Some(name), Some(count)) => format!("program {name}, {count:>4} instructions"),
             _ => "not whole, will be made again".to_owned(),
         };
         let key: String = entry.key.chars().take(12).collect();
-        let age = now.saturating_sub(entry.made);
+        let age = age(now.saturating_sub(entry.made));
         text += &format!(
-            "  {key}  {program}  {:>6} bytes  {age} s old\n",
+            "  {key} {program:<39} {:>6} bytes {age:>7} old\n",
             entry.bytes
         );
     }
     text
+}
+
+/// Seconds in the largest unit of which there are two: a person asks whether
+/// it is of this boot or of today.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_listed_in_columns_of_a_terminal() {
+        let entry = |program, instructions, bytes| EntryReport {
+            key: "84d4425788256a16f5c35014836440f11702fedee95d8f46ef480e7770d48ad2",
+            bytes,
+            made: 0,
+            program,
+            instructions,
+        };
+        let report = ListReport {
+            schema: SCHEMA,
+            path: "/run/oci-seccomp",
+            entries: vec![
+                entry(Some("adf538684038"), Some(4096), 32_800),
+                entry(Some("fc54b8dbe3fb"), Some(14), 205),
+                entry(None, None, 102_658),
+            ],
+        };
+        let text = text(&report, 40 * 86_400);
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.next(),
+            Some("/run/oci-seccomp: 3 entries, 135663 bytes")
+        );
+        let ends: Vec<_> = lines.map(|line| line.find(" bytes")).collect();
+        assert_eq!(ends, [Some(61); 3], "{text}");
+        let widest = text.lines().map(str::len).max();
+        assert!(widest <= Some(80), "{text}");
+    }
+
+    #[test]
+    fn an_age_is_told_in_a_unit_that_fits() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(age(seconds), expected);
+        }
+    }
 }

@@ -25,17 +25,18 @@ pub fn run(args: &DryRunArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     let (origin, text) = source::text(source)?;
-    report(args, &origin, &text).map_err(Failure::with_status(1))?;
+    report(args, &origin, &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(args: &DryRunArgs, origin: &str, text: &str) -> anyhow::Result<()> {
+fn report(args: &DryRunArgs, origin: &str, text: &str) -> Result<(), Failure> {
     // A profile by itself has no process: when it is loaded depends on the
     // bundle then.
     let config = source::config(origin, text);
     let process = config.as_ref().and_then(|c| c.process.as_ref());
-    let target = source::target(process)?;
-    let filter = Filter::parse(origin, text, &target, source::options(&args.translate))?;
+    let target = source::target(process).map_err(Failure::with_status(1))?;
+    let filter = Filter::parse(origin, text, &target, source::options(&args.translate))
+        .map_err(|error| Failure::with_status(1)(error.into()))?;
     let plan = process.map(|p| Plan::for_process(Some(p)));
     let silenced = chosen(&args.allow);
     let context = Context {
@@ -48,8 +49,8 @@ fn report(args: &DryRunArgs, origin: &str, text: &str) -> anyhow::Result<()> {
         silenced: &silenced,
     };
     let report = Report::new(&filter, &context);
-    print_report(&report, args.format, args.verbose)?;
-    refuse(&report, &chosen(&args.deny), Path::new(origin))
+    print_report(&report, args.format, args.verbose).map_err(Failure::with_status(2))?;
+    refuse(&report, &chosen(&args.deny), Path::new(origin)).map_err(Failure::with_status(1))
 }
 
 /// Fails where the report has a finding that is denied.

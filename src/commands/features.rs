@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use oci_seccomp::features::{Answers, Features};
+use oci_seccomp::report::style::wrap;
 
 use crate::cli::{FeaturesArgs, Format};
 
@@ -86,14 +87,17 @@ fn list(words: Option<&[String]>) -> Option<String> {
     words.map(|words| words.join(" "))
 }
 
-/// Lines of a label, padded, and a value.
+/// Columns of a label.
+const LABEL: usize = 21;
+
+/// Lines of a label, padded, and a value, over several lines if need be.
 #[derive(Default)]
 struct Rows(String);
 
 impl Rows {
     fn add(&mut self, label: &str, value: Option<String>) {
-        let value = value.as_deref().unwrap_or("unknown");
-        self.0 += format!("{label:<21}{value}").trim_end();
+        let value = wrap(value.as_deref().unwrap_or("unknown"), LABEL, LABEL);
+        self.0 += format!("{label:<LABEL$}{value}").trim_end();
         self.0.push('\n');
     }
 

@@ -4,14 +4,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use oci_seccomp::flags;
+use oci_seccomp::explain::Question;
 use oci_seccomp::inspect::{self, Asked, Container, Report, Strictness};
-use oci_seccomp::policy::Arch;
 use oci_seccomp::runtime::{self, Engine};
-use oci_seccomp::syscalls::{self, Wiring};
 
 use super::diff::side;
 use super::{Failure, print, source, style};
@@ -95,30 +93,10 @@ fn asked(args: &InspectArgs) -> anyhow::Result<Option<Asked>> {
     let Some((name, values)) = args.call.split_first() else {
         return Ok(None);
     };
-    let arch = match &args.arch {
-        None => Arch::native(),
-        Some(arch) => {
-            Arch::parse(arch).with_context(|| format!("unknown architecture {arch:?}"))?
-        }
-    };
-    let nr = match (name.parse(), syscalls::resolve(name, arch)) {
-        (Ok(number), _) => number,
-        (
-            _,
-            Wiring::Direct(number)
-            | Wiring::Multiplexed {
-                direct: Some(number),
-                ..
-            },
-        ) => number,
-        (_, Wiring::Multiplexed { .. }) => {
-            bail!("{arch} has {name:?} as a sub-call only: ask for socketcall or ipc")
-        }
-        _ => bail!("{arch} has no system call {name:?}"),
-    };
-    let mut given = [None; 6];
-    for ((slot, value), index) in given.iter_mut().zip(values).zip(0..) {
-        *slot = Some(flags::parse(name, index, value)?);
-    }
-    Ok(Some(Asked { arch, nr, given }))
+    let question = Question::parse(name, values, args.arch.as_deref())?;
+    Ok(Some(Asked {
+        arch: question.arch,
+        nr: question.nr,
+        given: question.given,
+    }))
 }

@@ -46,9 +46,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
         ..Totals::default()
     };
     for path in &args.files {
-        file(path, args, &mut totals)
-            .with_context(|| path.display().to_string())
-            .map_err(Failure::with_status(2))?;
+        file(path, args, &mut totals).map_err(Failure::with_status(2))?;
     }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&totals).map_err(anyhow::Error::from),
@@ -78,8 +76,12 @@ impl Totals {
 
 fn file(path: &Path, args: &TestArgs, totals: &mut Totals) -> anyhow::Result<()> {
     let text = input::read_limited(path, source::PROFILE_LIMIT)?;
-    let cases: CaseFile = serde_json::from_str(&text)?;
-    let filter = filter(path, &text, &cases, args)?;
+    cases(path, &text, args, totals).with_context(|| path.display().to_string())
+}
+
+fn cases(path: &Path, text: &str, args: &TestArgs, totals: &mut Totals) -> anyhow::Result<()> {
+    let cases: CaseFile = serde_json::from_str(text)?;
+    let filter = filter(path, text, &cases, args)?;
     for (index, case) in cases.cases.iter().enumerate() {
         let failure = match case.run(&filter.translation, &filter.program) {
             Ok(Outcome::Passed) => {

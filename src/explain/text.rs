@@ -4,7 +4,7 @@
 use super::{Explanation, Failed, Missed, Other, Outcome, RuleText};
 use crate::peers::Runtime;
 use crate::report::ConditionReport;
-use crate::style::{Style, Tone, clean, count, heading, name, wrap};
+use crate::style::{Style, Tone, WIDTH, clean, count, heading, name, wrap};
 use std::fmt::Write;
 
 /// Rules that do not match and are shown without being asked for.
@@ -16,11 +16,16 @@ impl Explanation {
     #[must_use]
     pub fn to_text(&self, style: Style, verbose: bool) -> String {
         let mut out = String::new();
+        let call = wrap(&self.call_text, 0, 4);
         let place = format!("on {}, number {}", self.architecture, self.number);
         let _ = writeln!(
             out,
-            "{} {}",
-            style.paint(Tone::Strong, &self.call_text),
+            "{}{}{}",
+            style.paint(Tone::Strong, &call),
+            match last_line(&call) + 1 + place.len() > WIDTH {
+                true => "\n    ",
+                false => " ",
+            },
             style.paint(Tone::Faint, &place)
         );
         if let Some(through) = &self.through {
@@ -124,7 +129,7 @@ impl Explanation {
             count(trace.len(), "instruction"),
             example.unwrap_or_default()
         );
-        heading(out, style, &text);
+        heading(out, style, &wrap(&text, 0, 4));
         for line in trace {
             let _ = writeln!(out, "{line}");
         }
@@ -221,4 +226,9 @@ fn list(words: &[&str]) -> String {
 fn joined(conditions: &[ConditionReport], by: &str) -> String {
     let words: Vec<&str> = conditions.iter().map(|c| c.text.as_str()).collect();
     words.join(by)
+}
+
+/// Columns of the last line.
+fn last_line(text: &str) -> usize {
+    text.rsplit('\n').next().unwrap_or_default().chars().count()
 }

@@ -95,11 +95,15 @@ fn unknown_name(rule: Option<usize>, name: &str) -> Finding {
     Finding::new(Id::UnknownSyscall, rule, &[name], message, &remedy)
 }
 
+/// Characters of a key that are shown: enough to find it by.
+const SHOWN: usize = 64;
+
 /// Keys that mean nothing, all in one: who writes one writes it often.
 fn unknown_keys(filter: &Filter) -> Option<Finding> {
     let keys = &filter.profile.unknown_keys;
     let names: BTreeSet<&str> = keys.iter().map(|k| k.key.as_str()).collect();
-    let names: Vec<String> = names.into_iter().map(|name| format!("{name:?}")).collect();
+    let shown = |key: &str| format!("{:?}", key.chars().take(SHOWN).collect::<String>());
+    let names: Vec<String> = names.into_iter().map(shown).collect();
     let UnknownKey { site, .. } = keys.first()?;
     // A rule that does not apply here is none of the section's.
     let rule = site.and_then(|s| filter.profile.sites.iter().position(|own| *own == s));

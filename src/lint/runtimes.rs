@@ -88,8 +88,19 @@ fn difference(((weaker, why), group): ((bool, &str), Group)) -> Finding {
     Finding::new(id, group.rule, &names, message, remedy).with(group.witness)
 }
 
-/// The rule whose action a runtime takes where none of ours matches.
+/// The rule whose action a runtime takes where none of ours matches: of a
+/// multiplexer the one for that sub-call, if there is one.
 fn rule_of(filter: &Filter, found: &prove::Witness) -> Option<usize> {
+    let is_sub_call = |name: &String| match found.arch.map(|arch| resolve(name, arch)) {
+        Some(Wiring::Multiplexed { by, sub, .. }) => {
+            by == found.call.nr && u64::from(sub.number) == found.call.args[0]
+        }
+        _ => false,
+    };
+    let mut entries = filter.profile.section.syscalls().iter().flatten();
+    if let Some(rule) = entries.position(|entry| entry.names().iter().any(is_sub_call)) {
+        return Some(rule);
+    }
     let policy = &filter.translation.policy;
     let rules = policy.rules_for(found.call.audit, found.call.nr)?;
     let mut clauses = rules.calls.get(&found.call.nr)?.iter();

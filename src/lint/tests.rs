@@ -165,3 +165,27 @@ fn a_bundle_that_filters_at_the_exec_needs_nothing_for_its_runtime() {
     let setresuid = "setresuid".to_owned();
     assert!(!root[1].subjects.contains(&setresuid) && user[1].subjects.contains(&setresuid));
 }
+
+#[test]
+fn what_a_multiplexer_lets_through_is_found_at_the_rule_for_its_call() {
+    let filter = filter(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO",
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": [
+              {"names": ["accept4"], "action": "SCMP_ACT_ALLOW"},
+              {"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+               "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]}]}"#,
+    );
+    let found = found(&filter);
+    let weaker = found.iter().find(|f| f.id == Id::RuntimeWeaker).unwrap();
+    assert_eq!(weaker.subjects, ["socketcall"]);
+    assert_eq!(weaker.rule, Some(1));
+}
+
+#[test]
+fn of_a_key_as_long_as_a_file_its_start_is_shown() {
+    let long = "a".repeat(100_000);
+    let text = format!(r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [], "{long}": 1}}"#);
+    let found = found(&filter(&text));
+    let key = found.iter().find(|f| f.id == Id::UnknownKey).unwrap();
+    assert_eq!(key.subjects, [format!("\"{}\"", "a".repeat(64))]);
+}
