@@ -31,11 +31,17 @@ ifeq ($(filter annotated always,$(HOOK)),)
 $(error HOOK is "$(HOOK)", but can be annotated or always)
 endif
 hooks = $($(HOOK))
+# Where `deb` puts the package.
+DEBS ?= build
 
 # Where libseccomp.a is. Asked for when a recipe runs, since `deps` may only
 # just have installed pkg-config.
 libseccomp = $(or $(LIBSECCOMP_LIB_PATH),$(shell pkg-config --variable=libdir libseccomp 2>/dev/null))
 cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
+# Where this machine keeps the crates is no part of the program: the messages of
+# a panic name their files. Added to the flags of .cargo/config.toml.
+CARGO_HOME ?= $(HOME)/.cargo
+remap = 'target.$(TARGET).rustflags=["--remap-path-prefix=$(CARGO_HOME)/registry/src=registry"]'
 
 # One tier after the other, real containers last.
 tiers = unit doctest $(filter-out runtime podman,$(integration)) runtime podman cells
@@ -47,17 +53,17 @@ ENGINES ?= --all
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
 .PHONY: help build test $(tiers) soak matrix bench fuzz demo deps fmt lint doc man install \
-	uninstall clean
+	uninstall deb licenses deny reproducible clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 	@echo
-	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE'
+	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE DEBS=DIR'
 	@echo '  For matrix: ENGINES="runc crun youki podman rootless" MATRIX_JSON=FILE'
 
 build: ## Build the program: release, static
-	$(cargo) build --release --target $(TARGET)
+	$(cargo) build --release --target $(TARGET) --config $(remap)
 	@echo "built $(RELEASE)"
 
 test: deps ## Run all tests, those with real containers as well (as root)
@@ -162,6 +168,22 @@ uninstall: ## Remove what install put there
 		'$(DESTDIR)$(mandir)/man5/oci-seccomp-profile.5'
 	rm -f '$(DESTDIR)$(bashdir)/oci-seccomp' '$(DESTDIR)$(zshdir)/_oci-seccomp' \
 		'$(DESTDIR)$(fishdir)/oci-seccomp.fish'
+
+deb: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Pack the program for Debian, into the folder DEBS
+	MAKE='$(MAKE)' packaging/deb '$(BINARY)' $(TARGET) '$(DEBS)'
+
+reproducible: ## Build program and package twice, elsewhere each time, and compare
+	CARGO_HOME='$(CARGO_HOME)' MAKE='$(MAKE)' packaging/reproducible $(TARGET)
+
+licenses: ## Write what is linked into the program, with the licences, to build/licenses.txt
+	@mkdir -p build
+	@packaging/licenses $(TARGET) > build/licenses.txt
+	@sed -n '/^  /p; /^====/q' build/licenses.txt
+
+# Not the advisories: their database is on GitHub (cargo deny check advisories).
+deny: ## Check the licences and sources of what the program is made of
+	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny check licenses bans sources
 
 clean: ## Remove what was built
 	$(CARGO) clean

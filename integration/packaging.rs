@@ -6,11 +6,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Once;
-use std::time::Duration;
 
 use serde_json::Value;
-use support::{Outcome, Run, binary, source};
+use support::{Outcome, Run, binary, programs, source};
 
 /// The stages that CRI-O knows; it does not start when a file names another.
 const STAGES: &[&str] = &[
@@ -24,14 +22,8 @@ const STAGES: &[&str] = &[
 
 const STAGE_ANNOTATION: &str = r"^io\.oci-seccomp\.stage$";
 
-/// What the man pages are made by is built only once, and not by each test.
-static MANUAL: Once = Once::new();
-
 fn make(goal: &str, into: &Path, variables: &[&str]) -> Outcome {
-    MANUAL.call_once(|| {
-        let built = Run::new("make").current_dir(source()).arg("man");
-        built.limit(Duration::from_secs(600)).run().success();
-    });
+    programs::manual();
     Run::new("make")
         .current_dir(source())
         .args([goal, "PREFIX=/opt/tools", "HOOK=annotated"])
