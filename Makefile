@@ -15,21 +15,33 @@ RELEASE = target/$(TARGET)/release/oci-seccomp
 BINARY ?= $(RELEASE)
 
 bindir = $(PREFIX)/bin
+mandir = $(PREFIX)/share/man
+bashdir = $(PREFIX)/share/bash-completion/completions
+zshdir = $(PREFIX)/share/zsh/site-functions
+fishdir = $(PREFIX)/share/fish/vendor_completions.d
 hooksdir = $(PREFIX)/share/containers/oci/hooks.d
 # CRI-O reads the folder above as well, and does not start when a file there
 # names a stage that it does not know. So podman's own stage has a folder apart.
-podmandir = $(PREFIX)/share/oci-seccomp/podman-hooks.d
+datadir = $(PREFIX)/share/oci-seccomp
+podmandir = $(datadir)/podman-hooks.d
 precreate = oci-seccomp-precreate
 annotated = oci-seccomp-createRuntime oci-seccomp-createContainer oci-seccomp-prestart
 always = oci-seccomp-always
 ifeq ($(filter annotated always,$(HOOK)),)
 $(error HOOK is "$(HOOK)", but can be annotated or always)
 endif
+hooks = $($(HOOK))
+# Where `deb` puts the package.
+DEBS ?= build
 
 # Where libseccomp.a is. Asked for when a recipe runs, since `deps` may only
 # just have installed pkg-config.
 libseccomp = $(or $(LIBSECCOMP_LIB_PATH),$(shell pkg-config --variable=libdir libseccomp 2>/dev/null))
 cargo = $(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') $(CARGO)
+# Where this machine keeps the crates is no part of the program: the messages of
+# a panic name their files. Added to the flags of .cargo/config.toml.
+CARGO_HOME ?= $(HOME)/.cargo
+remap = 'target.$(TARGET).rustflags=["--remap-path-prefix=$(CARGO_HOME)/registry/src=registry"]'
 
 # One tier after the other, real containers last.
 tiers = unit doctest $(filter-out runtime podman,$(integration)) runtime podman cells
@@ -40,18 +52,19 @@ ENGINES ?= --all
 # Built here if there is none.
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
-.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc install uninstall clean
+.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc man install \
+	uninstall deb licenses deny reproducible clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 	@echo
-	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE'
+	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) HOOK=annotated|always BINARY=FILE DEBS=DIR'
 	@echo '  For matrix: ENGINES="runc crun youki podman rootless" MATRIX_JSON=FILE'
 	@echo '  For bench: BENCH_RUNS=N BENCH_JSON=FILE'
 
 build: ## Build the program: release, static
-	$(cargo) build --release --target $(TARGET)
+	$(cargo) build --release --target $(TARGET) --config $(remap)
 	@echo "built $(RELEASE)"
 
 test: deps ## Run all tests, those with real containers as well (as root)
@@ -126,22 +139,56 @@ lint: ## Check the format, and for mistakes
 doc: ## Build the library's documentation
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
 
+man: build/man/oci-seccomp.1 ## Write the man pages and the shells' completions
+
+build/man/oci-seccomp.1: src/cli.rs docs/profiles.md Cargo.toml $(wildcard examples/manual/*.rs)
+	rm -rf build/man build/completions
+	$(cargo) run --quiet --example manual -- build
+
 # FILE,DESTINATION: the file with the program's place in it.
 install_hook = { echo "hook file $(DESTDIR)$(2)" && \
 	sed 's|@BINARY@|$(bindir)/oci-seccomp|' "$(1)" > "$(DESTDIR)$(2)" && chmod 644 "$(DESTDIR)$(2)"; } || exit 1
 
-install: $(if $(filter $(RELEASE),$(BINARY)),build) ## Install the program and the hook files
-	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)' '$(DESTDIR)$(podmandir)'
+install: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Install program, hook files, man pages, completions
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)' '$(DESTDIR)$(podmandir)' \
+		'$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' \
+		'$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)'
 	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
 	@# A container must not be armed twice, by the one kind and the other.
 	@rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
-	@for hook in $($(HOOK)); do $(call install_hook,hooks/$$hook.json,$(hooksdir)/$$hook.json); done
+	@for hook in $(hooks); do $(call install_hook,hooks/$$hook.json,$(hooksdir)/$$hook.json); done
 	@$(call install_hook,hooks/podman/$(precreate).json,$(podmandir)/$(precreate).json)
+	install -m 644 build/man/*.1 '$(DESTDIR)$(mandir)/man1'
+	install -m 644 build/man/*.5 '$(DESTDIR)$(mandir)/man5'
+	install -m 644 build/completions/oci-seccomp.bash '$(DESTDIR)$(bashdir)/oci-seccomp'
+	install -m 644 build/completions/_oci-seccomp '$(DESTDIR)$(zshdir)'
+	install -m 644 build/completions/oci-seccomp.fish '$(DESTDIR)$(fishdir)'
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(bindir)/oci-seccomp'
 	rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
 	rm -f '$(DESTDIR)$(podmandir)/$(precreate).json'
+	rmdir '$(DESTDIR)$(podmandir)' '$(DESTDIR)$(datadir)' 2>/dev/null || true
+	rm -f '$(DESTDIR)$(mandir)'/man1/oci-seccomp.1 '$(DESTDIR)$(mandir)'/man1/oci-seccomp-*.1 \
+		'$(DESTDIR)$(mandir)/man5/oci-seccomp-profile.5'
+	rm -f '$(DESTDIR)$(bashdir)/oci-seccomp' '$(DESTDIR)$(zshdir)/_oci-seccomp' \
+		'$(DESTDIR)$(fishdir)/oci-seccomp.fish'
+
+deb: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Pack the program for Debian, into the folder DEBS
+	MAKE='$(MAKE)' packaging/deb '$(BINARY)' $(TARGET) '$(DEBS)'
+
+reproducible: ## Build program and package twice, elsewhere each time, and compare
+	CARGO_HOME='$(CARGO_HOME)' MAKE='$(MAKE)' packaging/reproducible $(TARGET)
+
+licenses: ## Write what is linked into the program, with the licences, to build/licenses.txt
+	@mkdir -p build
+	@packaging/licenses $(TARGET) > build/licenses.txt
+	@sed -n '/^  /p; /^====/q' build/licenses.txt
+
+# Not the advisories: their database is on GitHub (cargo deny check advisories).
+deny: ## Check the licences and sources of what the program is made of
+	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny check licenses bans sources
 
 clean: ## Remove what was built
 	$(CARGO) clean

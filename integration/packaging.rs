@@ -3,11 +3,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{Outcome, Run, binary, source};
+use support::{Outcome, Run, binary, programs, source};
 
 /// The stages that CRI-O knows; it does not start when a file names another.
 const STAGES: &[&str] = &[
@@ -22,6 +23,7 @@ const STAGES: &[&str] = &[
 const STAGE_ANNOTATION: &str = r"^io\.oci-seccomp\.stage$";
 
 fn make(goal: &str, into: &Path, variables: &[&str]) -> Outcome {
+    programs::manual();
     Run::new("make")
         .current_dir(source())
         .args([goal, "PREFIX=/opt/tools", "HOOK=annotated"])
@@ -136,10 +138,148 @@ fn uninstall_leaves_no_file() {
         make("uninstall", root.path(), &[]).success();
         let files = Run::new("find")
             .arg(root.path())
-            .args(["!", "-type", "d"])
+            .args(["!", "-type", "d", "-o", "-path", "*oci-seccomp*"])
             .run()
             .success();
         assert_eq!(files.stdout, "");
+    }
+}
+
+/// The commands and the options that the program's own help shows, a command
+/// by the words it is called with.
+fn shown_by_help(words: &[&str]) -> Vec<(String, BTreeSet<String>)> {
+    let help = Run::new(binary()).args(words).arg("--help").run().success();
+    let mut options = BTreeSet::new();
+    let mut commands = Vec::new();
+    let mut heading = "";
+    for line in help.stdout.lines() {
+        if line.ends_with(':') && !line.starts_with(' ') {
+            heading = line;
+        }
+        let entry = line.trim_start();
+        match heading {
+            // An option's own line, or that of its other names.
+            "Options:" if entry.starts_with(['-', '[']) && !entry.starts_with("- ") => {
+                let longs = entry.split(' ').filter(|word| word.starts_with("--"));
+                options.extend(longs.map(|l| l.trim_end_matches([',', ']']).to_owned()));
+            }
+            "Commands:" if line.starts_with("  ") && !line.starts_with("   ") => {
+                commands.extend(entry.split([' ', ',']).next().filter(|c| *c != "help"));
+            }
+            _ => {}
+        }
+    }
+    assert!(options.contains("--help"), "{help}");
+    let mut all = vec![(words.join(" "), options)];
+    for command in commands {
+        all.extend(shown_by_help(&[words, &[command]].concat()));
+    }
+    all
+}
+
+#[test]
+fn each_command_and_option_is_in_its_man_page_and_in_the_completions() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    make("install", root.path(), &[]).success();
+    let share = root.path().join("opt/tools/share");
+    let read =
+        |name: &str| fs::read_to_string(share.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let zsh = read("zsh/site-functions/_oci-seccomp");
+    let fish = read("fish/vendor_completions.d/oci-seccomp.fish");
+    let all = shown_by_help(&[]);
+    assert!(all.len() > 15, "{all:?}");
+    for (words, options) in all {
+        let name = format!("oci-seccomp {words}").trim_end().replace(' ', "-");
+        let page = read(&format!("man/man1/{name}.1"));
+        let mut typed: Vec<_> = words.split_ascii_whitespace().collect();
+        // What the shell offers after "--", and after the words before.
+        typed.push("--");
+        let offered = complete(&share, &typed);
+        typed.pop();
+        for option in &options {
+            let dashes = format!(r"\fB{}\fR", option.replace('-', r"\-"));
+            let alias = format!("aliases: {}", option.replace('-', r"\-"));
+            assert!(
+                page.contains(&dashes) || page.contains(&alias),
+                "{name}: {option}"
+            );
+            assert!(offered.contains(option), "{name}: {option} in {offered:?}");
+            let word = &option[2..];
+            assert!(zsh.contains(&format!("{option}[")) || zsh.contains(&format!("{option}=[")));
+            assert!(fish.contains(&format!(" -l {word} ")), "{name}: {option}");
+        }
+        if let Some(command) = typed.pop() {
+            assert!(complete(&share, &typed).contains(command), "{name}");
+            assert!(zsh.contains(&format!("'{command}:")), "{name}");
+            assert!(fish.contains(&format!(" -a \"{command}\" ")), "{name}");
+        }
+    }
+}
+
+/// What bash offers after these words: the last one, if it is a dash, is to be
+/// completed, else a new one.
+fn complete(share: &Path, words: &[&str]) -> BTreeSet<String> {
+    let script = r#"
+        source "$1"; shift
+        COMP_WORDS=(oci-seccomp "$@"); [[ ${*: -1} == -* ]] || COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        last=${COMP_WORDS[COMP_CWORD]}
+        function=$(complete -p oci-seccomp | sed 's/.* -F \([^ ]*\).*/\1/')
+        "$function" oci-seccomp "$last" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let offered = Run::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(share.join("bash-completion/completions/oci-seccomp"))
+        .args(words)
+        .run()
+        .success();
+    offered.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn man_pages_are_rendered_without_a_warning() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    make("install", root.path(), &[]).success();
+    let folder = root.path().join("opt/tools/share/man");
+    let pages: Vec<_> = ["man1", "man5"]
+        .iter()
+        .flat_map(|section| fs::read_dir(folder.join(section)).expect("man pages"))
+        .map(|entry| entry.expect("entry").path())
+        .collect();
+    assert!(pages.len() > 15, "{pages:?}");
+    for page in pages {
+        let mut groff = Run::new("groff");
+        groff = groff
+            .args(["-k", "-man", "-Tutf8", "-ww", "-rLL=80n"])
+            .arg(&page);
+        let seen = groff.run().success();
+        assert_eq!(seen.stderr, "", "{}", page.display());
+        assert!(!seen.stdout.is_empty(), "{}", page.display());
+    }
+}
+
+#[test]
+fn the_page_on_profiles_has_all_of_the_document() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    make("install", root.path(), &[]).success();
+    let page = root
+        .path()
+        .join("opt/tools/share/man/man5/oci-seccomp-profile.5");
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| word.len() > 1)
+            .map(str::to_lowercase)
+            .collect()
+    };
+    let page = fs::read_to_string(page).expect("page");
+    let plain = ["\\fB", "\\fR", "\\fI", "\\(aq", "\\*(Aq"]
+        .iter()
+        .fold(page, |page, escape| page.replace(escape, " "));
+    let said: BTreeSet<String> = words(&plain).into_iter().collect();
+    let document = fs::read_to_string(source().join("docs/profiles.md")).expect("document");
+    for word in words(&document) {
+        let in_link_or_fence = ["findings", "md", "json"].contains(&word.as_str());
+        assert!(said.contains(&word) || in_link_or_fence, "{word}");
     }
 }
 
@@ -168,7 +308,7 @@ fn hook_files_give_arguments_that_the_program_takes() {
 #[test]
 fn make_without_a_goal_explains_itself() {
     let help = Run::new("make").current_dir(source()).run().success();
-    for goal in ["build", "test", "matrix", "demo", "install", "uninstall"] {
+    for goal in ["build", "test", "matrix", "man", "install", "uninstall"] {
         assert!(help.stdout.contains(&format!("  {goal} ")), "{help}");
     }
 }

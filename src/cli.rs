@@ -20,9 +20,9 @@ use oci_seccomp::lint::{Id, UnknownId};
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Environment:\n  OCI_SECCOMP_LOG  What to log on standard error: off, error, warn, info, debug or trace"
+    after_help = ENVIRONMENT
 )]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -45,7 +45,7 @@ pub enum Command {
     ///
     /// The status is the command's own, or 125 if nothing was started, 126 if
     /// the command cannot be executed, 127 if there is none.
-    #[command(after_help = INIT_EXAMPLES)]
+    #[command(after_help = INIT_EXAMPLES, override_usage = INIT_USAGE)]
     Init(InitArgs),
     /// Run a command in a running container, as confined as its init
     ///
@@ -162,21 +162,27 @@ pub enum Command {
     Features(FeaturesArgs),
 }
 
+const ENVIRONMENT: &str = "\
+Environment:
+  OCI_SECCOMP_LOG  What to log on standard error: off, error, warn, info,
+                   debug or trace";
+
 const HOOK_EXAMPLES: &str = "\
 Examples:
+  oci-seccomp hook --dry-run < state.json
   Under hooks.createRuntime in config.json, for the bundle's own linux.seccomp:
     {\"path\": \"/usr/bin/oci-seccomp\", \"args\": [\"oci-seccomp\", \"hook\"]}
-  The same profile for every container:
-    \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/seccomp.json\"]
-  A baseline for every container, and more for those that ask for it by the
-  annotation io.oci-seccomp.profile=NAME:
+  A baseline, and what the annotation io.oci-seccomp.profile=NAME asks for:
     \"args\": [\"oci-seccomp\", \"hook\", \"--profile\", \"/etc/seccomp.json\",
              \"--profile-dir\", \"/etc/seccomp.d\"]
-  Only say what would be loaded:
-    oci-seccomp hook --dry-run < state.json
 
 At startContainer the bundle is out of sight: give --profile or --bpf, a file
 inside the container. The hook arms there only where it may trace init.";
+
+const INIT_USAGE: &str = "\
+oci-seccomp init [OPTIONS] --config FILE [--] CMD [ARG]...
+       oci-seccomp init [OPTIONS] --profile FILE [--] CMD [ARG]...
+       oci-seccomp init [OPTIONS] --bpf FILE [--] CMD [ARG]...";
 
 const INIT_EXAMPLES: &str = "\
 Examples:

@@ -167,6 +167,20 @@ fn each_command_has_a_version_and_shows_examples() {
     }
 }
 
+/// The long help is what the man page is; this is the one to glance at.
+#[test]
+fn short_help_fits_a_screen() {
+    fn check(command: &mut clap::Command) {
+        let help = command.render_help().to_string();
+        assert!(help.lines().count() <= 60, "{help}");
+        assert!(help.lines().all(|l| l.chars().count() <= 80), "{help}");
+        command.get_subcommands_mut().for_each(check);
+    }
+    let mut cli = Cli::command().term_width(80);
+    cli.build();
+    check(&mut cli);
+}
+
 #[test]
 fn a_hook_verifies_unless_told_otherwise_and_takes_one_baseline() {
     let Command::Hook(args) = command("hook --bpf f --profile-dir d --stage startContainer") else {

@@ -1,7 +1,8 @@
 //! The workloads, built from their C source when first asked for.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
+use std::time::Duration;
 
 use super::{Run, binary, source};
 
@@ -76,6 +77,16 @@ pub fn busybox() -> &'static Path {
     FOUND.get_or_init(|| {
         find("busybox").unwrap_or_else(|| panic!("no busybox; on Debian: busybox-static"))
     })
+}
+
+/// Has the man pages and completions made that `make install` installs: once,
+/// and not by each test. What makes them may have to be built.
+pub fn manual() {
+    static MADE: Once = Once::new();
+    MADE.call_once(|| {
+        let make = Run::new("make").current_dir(source()).arg("man");
+        make.limit(Duration::from_secs(600)).run().success();
+    });
 }
 
 /// A program on the PATH, where administrators have theirs, or where the

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use oci_seccomp::features::{Answers, Features};
-use oci_seccomp::report::style::wrap;
+use oci_seccomp::style::wrap;
 
 use crate::cli::{FeaturesArgs, Format};
 
