@@ -708,7 +708,8 @@ impl Created {
         let children = fs::read_to_string(children).unwrap_or_default();
         let child = children.split_whitespace().next();
         let pid = child.map_or(started.pid(), |pid| pid.parse().expect("a pid"));
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("kill");
+        let sent = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        sent.unwrap_or_else(|e| panic!("kill {pid}: {e}; {:?}", self.others()));
     }
 
     /// Nothing is left of a failed exec, or of one that has ended.
