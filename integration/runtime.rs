@@ -16,7 +16,8 @@ use std::path::PathBuf;
 
 use oci_seccomp::policy::Action;
 use serde_json::{Value, json};
-use support::{Container, Outcome, Runtime, Stage, binary, programs, testdata};
+use support::container::PRIVATE_MOUNTS;
+use support::{Container, Outcome, Run, Runtime, Stage, binary, programs, testdata};
 
 /// The errno of our rules: EBADFD, which none of the calls below fails with.
 const DENIED: i32 = 77;
@@ -113,6 +114,7 @@ support::on_each_runtime! {
     runs_under_a_default_profile
     asks_nothing_of_the_profile_for_the_runtime
     leaves_later_hooks_of_the_runtime_as_unfiltered_as_they_were
+    watches_the_calls_of_a_runtime_by_another_name
     gives_the_workloads_exit_status
     gives_the_status_of_a_workload_that_was_killed
     kills_calls_of_an_architecture_that_is_not_listed
@@ -268,6 +270,32 @@ fn leaves_later_hooks_of_the_runtime_as_unfiltered_as_they_were(runtime: Runtime
         let seen = fs::read_to_string(seen).unwrap();
         assert_eq!(seen, "Seccomp_filters:\t0\n", "{stage:?}");
     }
+}
+
+/// It may run the workload in init itself, as crun does for some of its names:
+/// what waits for an exec would never be in force.
+fn watches_the_calls_of_a_runtime_by_another_name(runtime: Runtime) {
+    let container = Container::new(runtime)
+        .profile_hook(Stage::CreateRuntime, &denies_mkdir())
+        .probe(STATUS_AND_CALLS);
+    container.write_config();
+    let another = container.bundle().join("another");
+    fs::copy(runtime.program().unwrap(), &another).unwrap();
+    let seen = Run::new("unshare")
+        .args(["--mount", "--propagation=private", "sh", "-c"])
+        .args([PRIVATE_MOUNTS, "sh"])
+        .env("SETUP", "")
+        .arg(another)
+        .arg("--root")
+        .arg(container.bundle().join("state"))
+        .args(["run", "--bundle"])
+        .arg(container.bundle())
+        .arg(container.bundle().file_name().unwrap())
+        .run()
+        .success();
+    check_denies_mkdir(&seen, false, 0);
+    let log = fs::read_to_string(container.log()).unwrap();
+    assert!(log.contains("before it gives up CAP_SYS_ADMIN"), "{log}");
 }
 
 fn with(mut object: Value, key: &str, value: Value) -> Value {

@@ -104,7 +104,6 @@ pub fn on_youki(test: impl FnOnce(Runtime)) {
 }
 
 /// The lines of the help and the README that call this command.
-#[allow(dead_code)]
 pub fn examples(command: &str) -> Vec<String> {
     let help = Run::new(binary()).args([command, "--help"]).run().success();
     let (_, help) = help.stdout.split_once("Examples:\n").expect("examples");
