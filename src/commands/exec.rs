@@ -34,8 +34,6 @@ use super::hook::wanted::Wanted;
 use super::{Failure, source};
 use crate::cli::ExecArgs;
 
-/// What the program that this process was before has begun.
-const LOOKUP: &str = "OCI_SECCOMP_LOOKUP";
 /// How long init may take to stop for its filters to be read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -81,7 +79,7 @@ fn words(args: &ExecArgs) -> anyhow::Result<(Option<String>, Vec<String>)> {
 /// the container, nothing of the host's file can be reached through it.
 fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
     if let (Some(pid), Some(bundle)) = (args.pid, &args.bundle) {
-        sealed::ensure(|| Ok(None))?;
+        sealed::ensure(|| Ok(String::new()))?;
         return Ok(runtime::by_pid(Pid::from_raw(pid), bundle)?);
     }
     let id = id.context("name a container, or --pid and --bundle")?;
@@ -92,13 +90,13 @@ fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
     };
     let root = args.root.as_deref();
     // The engines answer while this process copies itself.
-    let mut lookup = Some(match std::env::var(LOOKUP) {
-        Ok(words) => Lookup::take_over(&words, &engine, root, id)?,
-        Err(_) => Lookup::begin(&engine, root, id)?,
+    let mut lookup = Some(match sealed::left()? {
+        Some(words) => Lookup::take_over(&words, &engine, root, id)?,
+        None => Lookup::begin(&engine, root, id)?,
     });
-    sealed::ensure(|| {
-        let words = lookup.take().map(Lookup::hand_over).transpose()?;
-        Ok(words.map(|words| (LOOKUP.into(), words.into())))
+    sealed::ensure(|| match lookup.take() {
+        Some(lookup) => lookup.hand_over(),
+        None => Ok(String::new()),
     })?;
     // Only a process that is replaced takes it.
     let lookup = lookup.context("the look-up is lost")?;
