@@ -62,6 +62,9 @@ pub enum Error {
     /// It was started over, and still runs from a file that can be written to.
     #[error("this program does not run from a sealed file, though {LEFT} is set: unset it")]
     Unsealed,
+    /// Its descriptors could be others' too.
+    #[error("failed to keep this process's descriptors to itself (Linux 5.11)")]
+    Close(#[source] Errno),
     /// It cannot be hidden.
     #[error("failed to make this process undumpable")]
     Hide(#[source] Errno),
@@ -100,15 +103,17 @@ pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<(), Error> 
         if !is_sealed(&exe) {
             return Err(Error::Unsealed);
         }
+        process::close_at_exec().map_err(Error::Close)?;
         // Else it has the descriptor's number or the file's name for one.
         let named = set_name(c"oci-seccomp");
         return named.and_then(|()| process::hide()).map_err(Error::Hide);
     }
-    let program = match overlaid(&proc, &exe) {
-        Ok(program) => program,
+    let (program, _mount) = match overlaid(&proc, &exe) {
+        Ok((program, mount)) => (program, Some(mount)),
         Err(why) => {
             debug!("this program is copied, as it cannot be overlaid: {why}");
-            copy(File::from(exe)).map_err(Error::Copy)?.into()
+            let copy = copy(File::from(exe)).map_err(Error::Copy)?;
+            (copy.into(), None)
         }
     };
     let left = leave().map_err(Error::Execute)?;
@@ -130,9 +135,9 @@ fn is_sealed(exe: &OwnedFd) -> bool {
     seals.is_ok_and(|seals| seals.contains(SEALS)) || overlaid().unwrap_or(false)
 }
 
-/// This program on an overlay that is mounted nowhere. It shares the pages of
-/// the file below it.
-fn overlaid(proc: &Proc, exe: &OwnedFd) -> io::Result<OwnedFd> {
+/// This program on an overlay, which is mounted nowhere and also comes back. It
+/// shares the pages of the file below it.
+fn overlaid(proc: &Proc, exe: &OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
     let path = readlinkat(proc, "self/exe")?;
     let path = Path::new(&path);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
@@ -148,13 +153,16 @@ fn overlaid(proc: &Proc, exe: &OwnedFd) -> io::Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    // Open until the end of the program that is to be: to close it takes as
+    // long as every processor takes to come by (synchronize_rcu), which the
+    // engine that is being asked would hold up.
+    let mount = fsmount(&overlay, FsMountFlags::empty(), attributes)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let program = openat(&mount, name, flags, Mode::empty())?;
     // An overlay has the numbers of the files below it. What was put in this
     // program's place since it was started need not know what it was left.
     match fstat(&program)?.st_ino == fstat(exe)?.st_ino && is_sealed(&program) {
-        true => Ok(program),
+        true => Ok((program, mount)),
         false => Err(io::Error::other("it is another file")),
     }
 }

@@ -19,7 +19,7 @@ use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::command::OURS;
-use oci_seccomp::inspect::{self, Pending, Unreadable};
+use oci_seccomp::inspect::{self, Pending, Stack, Unreadable};
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
@@ -36,6 +36,8 @@ use crate::cli::ExecArgs;
 
 /// How long init may take to stop for its filters to be read.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same, while the engine has yet to say that the container runs.
+const GUESSED_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Runs the command; the status is its own.
 ///
@@ -44,14 +46,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let ours = || Failure::with_status(OURS);
     let (id, argv) = words(&args).map_err(ours())?;
-    let container = find(&args, id.as_deref()).map_err(ours())?;
-    let about = format!("container {}", container.state.id);
+    let sought = seek(&args, id.as_deref()).map_err(ours())?;
     let direct = args.tty || args.detach;
     let streams = Streams::new(direct).map_err(ours())?;
-    let joined = start(&args, argv, &container, &streams).map_err(|failure| Failure {
-        error: failure.error.context(about.clone()),
-        ..failure
-    })?;
+    let (container, joined) = match sought {
+        Sought::Given(container) => {
+            let joined = start(&args, &argv, &container, &streams, false)?;
+            (*container, joined)
+        }
+        Sought::Asked(lookup) => find(lookup, |container, guessed| {
+            start(&args, &argv, container, &streams, guessed)
+        })?,
+    };
+    let about = about(&container);
     let status = attend(&args, joined, streams);
     let status = status.context(about).map_err(ours())?;
     Ok(ExitCode::from(status))
@@ -75,12 +82,22 @@ fn words(args: &ExecArgs) -> anyhow::Result<(Option<String>, Vec<String>)> {
     Ok((Some(id), words))
 }
 
-/// Finds the container, and on the way seals this process: before it goes near
-/// the container, nothing of the host's file can be reached through it.
-fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
+/// What was named on the command line.
+enum Sought {
+    /// A process, and a bundle.
+    Given(Box<Container>),
+    /// A container, for which the engines are asked.
+    Asked(Lookup),
+}
+
+/// Begins to look for the container, and on the way seals this process: before
+/// it goes near the container, nothing of the host's file can be reached
+/// through it.
+fn seek(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Sought> {
     if let (Some(pid), Some(bundle)) = (args.pid, &args.bundle) {
         sealed::ensure(|| Ok(String::new()))?;
-        return Ok(runtime::by_pid(Pid::from_raw(pid), bundle)?);
+        let container = runtime::by_pid(Pid::from_raw(pid), bundle)?;
+        return Ok(Sought::Given(Box::new(container)));
     }
     let id = id.context("name a container, or --pid and --bundle")?;
     let engine = match &args.runtime {
@@ -100,22 +117,85 @@ fn find(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<Container> {
     })?;
     // Only a process that is replaced takes it.
     let lookup = lookup.context("the look-up is lost")?;
-    Ok(lookup.finish()?)
+    Ok(Sought::Asked(lookup))
+}
+
+/// What is not done for a container that was only guessed.
+#[derive(Debug, thiserror::Error)]
+#[error("this waits for the engine's answer")]
+struct Premature;
+
+/// Starts the command in the container that the engines name, which are still
+/// at it: what was started in a wrong one ends before its first instruction.
+fn find(
+    lookup: Lookup,
+    start: impl Fn(&Container, bool) -> Result<Joined, Failure>,
+) -> Result<(Container, Joined), Failure> {
+    let ours = || Failure::with_status(OURS);
+    let known = |container: Container| {
+        let joined = start(&container, false)?;
+        Ok((container, joined))
+    };
+    let Some(guess) = lookup.guess() else {
+        let found = lookup.finish();
+        return known(found.map_err(anyhow::Error::from).map_err(ours())?);
+    };
+    let joined = start(&guess, true);
+    let other = lookup.confirm(&guess);
+    match other.map_err(anyhow::Error::from).map_err(ours())? {
+        Some(other) => {
+            debug!("{} is another one than was guessed", about(&other));
+            drop(joined);
+            known(other)
+        }
+        None => match joined {
+            Ok(joined) => Ok((guess, joined)),
+            Err(failure) if failure.error.is::<Premature>() => known(guess),
+            Err(failure) => Err(failure),
+        },
+    }
+}
+
+/// For messages.
+fn about(container: &Container) -> String {
+    format!("container {}", container.state.id)
 }
 
 /// Starts the command, up to its first instruction.
+///
+/// # Errors
+/// [`Failure`], in a `guessed` container of a [`Premature`].
 fn start(
     args: &ExecArgs,
-    argv: Vec<String>,
+    argv: &[String],
     container: &Container,
     streams: &Streams,
+    guessed: bool,
+) -> Result<Joined, Failure> {
+    let joined = started(args, argv, container, streams, guessed);
+    joined.map_err(|failure| Failure {
+        error: failure.error.context(about(container)),
+        ..failure
+    })
+}
+
+fn started(
+    args: &ExecArgs,
+    argv: &[String],
+    container: &Container,
+    streams: &Streams,
+    guessed: bool,
 ) -> Result<Joined, Failure> {
     // Init's filters are read meanwhile.
-    let pending = inspect::begin(&container.init, PATIENCE);
+    let patience = if guessed { GUESSED_PATIENCE } else { PATIENCE };
+    let pending = inspect::begin(&container.init, patience);
     let prepare = || -> anyhow::Result<_> {
         let config = config(container)?;
-        let execution = described(args, argv, &config)?;
+        let execution = described(args, argv.to_vec(), &config)?;
         let filters = declared(args, container, &config)?;
+        // Nobody is told of a process that may not come to be.
+        let tells = |filter: &Wanted| filter.listener().is_some();
+        ensure!(!(guessed && filters.iter().any(tells)), Premature);
         let agents = agents(&filters, container)?;
         Ok((execution, filters, agents))
     };
@@ -128,7 +208,13 @@ fn start(
             layers.push(layer);
         }
     }
-    let more = beside(args, container, pending, &layers).map_err(Failure::with_status(OURS))?;
+    let stack = match pending.and_then(Pending::first) {
+        // It may be paused, which the engine will say.
+        Err(Unreadable::Time(_)) if guessed => Err(Premature.into()),
+        stack => Ok(stack),
+    };
+    let more = stack.and_then(|stack| beside(args, container, stack, &layers));
+    let more = more.map_err(Failure::with_status(OURS))?;
     let inherited = more.iter().map(|(name, program)| Layer {
         name,
         program,
@@ -190,10 +276,10 @@ fn agents(filters: &[Wanted], container: &Container) -> anyhow::Result<Vec<Optio
 fn beside(
     args: &ExecArgs,
     container: &Container,
-    pending: Result<Pending<'_>, Unreadable>,
+    stack: Result<Stack, Unreadable>,
     layers: &[Layer<'_>],
 ) -> anyhow::Result<Vec<(String, Program)>> {
-    let programs: Vec<Vec<u8>> = match pending.and_then(Pending::first) {
+    let programs: Vec<Vec<u8>> = match stack {
         Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
         // A container can keep its own init from being read, by tracing it for
         // one; what this process may not do, it cannot bring about.

@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use super::command::{self, Output, Running};
-use super::{Error, RUNNING, podman};
+use super::{Container, Error, RUNNING, guess, podman};
 use crate::bundle::State;
 
 /// A question that can be asked again.
@@ -107,6 +107,14 @@ impl Question {
                 running,
             }),
             Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// What the answer will be, most likely.
+    pub(super) fn guess(&self, root: Option<&Path>) -> Option<Container> {
+        match self.is_podman {
+            true => None,
+            false => guess::guess(self.engine.as_ref(), root, &self.id),
         }
     }
 

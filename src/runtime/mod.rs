@@ -1,11 +1,13 @@
 //! Finds a running container and holds on to its init.
 //!
-//! A runtime and podman are asked by their own commands: what they keep on
-//! disk is their business. Their answers are bounded in size and in time.
+//! A runtime and podman are asked by their own commands, and what they say
+//! counts; what they keep on disk is good for a [guess](Lookup::guess) until
+//! then. Their answers are bounded in size and in time.
 #![forbid(unsafe_code)]
 
 mod ask;
 pub mod command;
+mod guess;
 mod pin;
 mod podman;
 
@@ -19,6 +21,7 @@ use crate::bundle::{self, Config, State};
 use crate::sys::process::PidFd;
 
 use ask::{Asked, Question};
+use pin::Held;
 
 /// The runtimes that are asked where none is named.
 const RUNTIMES: [&str; 3] = ["crun", "runc", "youki"];
@@ -223,6 +226,7 @@ pub fn find(engine: &Engine, root: Option<&Path>, id: &str) -> Result<Container,
 #[derive(Debug)]
 pub struct Lookup {
     id: String,
+    root: Option<PathBuf>,
     asked: Vec<Asked>,
     /// Where one alone was asked, what it said is the answer.
     alone: bool,
@@ -245,12 +249,36 @@ impl Lookup {
         )
     }
 
+    /// The container that will be named most likely. It is not certain that
+    /// it is the one, nor that it runs, until [`Lookup::confirm`] says so.
+    #[must_use]
+    pub fn guess(&self) -> Option<Container> {
+        let guesses = self.asked.iter();
+        let mut guesses = guesses.filter_map(|asked| asked.question.guess(self.root.as_deref()));
+        let first = guesses.next();
+        // Two of them are one too many in any case.
+        first.filter(|_| guesses.next().is_none())
+    }
+
+    /// Waits for the answers, and comes back with the container if it is
+    /// another one than the one that was guessed.
+    ///
+    /// # Errors
+    /// As for [`find`].
+    pub fn confirm(self, guess: &Container) -> Result<Option<Container>, Error> {
+        let held = decide(self)?;
+        match held.is(guess) {
+            true => Ok(None),
+            false => held.complete().map(Some),
+        }
+    }
+
     /// Waits for the answers.
     ///
     /// # Errors
     /// As for [`find`].
     pub fn finish(self) -> Result<Container, Error> {
-        decide(self)
+        decide(self)?.complete()
     }
 
     /// Leaves it to the program that this process is about to execute, which
@@ -297,6 +325,7 @@ impl Lookup {
         let podman = (!alone && root.is_none()).then(|| command::locate(podman::NAME.as_ref()));
         Ok(Self {
             id: id.into(),
+            root: root.map(Path::to_path_buf),
             asked: questions.into_iter().map(ask).collect::<Result<_, _>>()?,
             alone,
             podman: podman.flatten(),
@@ -349,12 +378,13 @@ pub fn by_pid(pid: Pid, bundle: &Path) -> Result<Container, Error> {
 const RUNNING: &str = "running";
 
 /// The one that knows the container.
-fn decide(lookup: Lookup) -> Result<Container, Error> {
+fn decide(lookup: Lookup) -> Result<Held, Error> {
     let Lookup {
         id,
         asked,
         alone,
         podman,
+        ..
     } = lookup;
     let (mut found, mut said) = (Vec::new(), Vec::new());
     for asked in asked {
@@ -374,7 +404,7 @@ fn decide(lookup: Lookup) -> Result<Container, Error> {
         }
     }
     match (found.len(), found.pop()) {
-        (1, Some(answered)) => pin::pin(answered),
+        (1, Some(answered)) => Held::of(answered),
         (0, _) if said.is_empty() => Err(Error::NobodyToAsk),
         (0, _) => Err(Error::UnknownToAll { id, said }),
         (_, last) => {

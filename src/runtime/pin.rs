@@ -13,54 +13,95 @@ use nix::errno::Errno;
 use nix::sys::stat::{fstat, stat};
 use nix::unistd::{Pid, SysconfVar, getpid, sysconf};
 
-use super::ask::Answered;
+use super::ask::{Answered, Question};
 use super::{Container, Error};
 use crate::bundle::{Config, State};
 use crate::sys::namespaces;
 use crate::sys::process::PidFd;
 use crate::sys::procfs::Proc;
 
-/// Holds on to the init that an engine named.
-pub(super) fn pin(answered: Answered) -> Result<Container, Error> {
-    let Answered {
-        question,
-        asked,
-        mut state,
-    } = answered;
-    let pid = question.init(&state)?;
-    let restarted = || Error::Restarted {
-        id: question.id.clone(),
-    };
-    let init = match hold(pid) {
-        Err(Error::Hold {
-            source: Errno::ESRCH,
-            ..
-        }) => return Err(restarted()),
-        held => held?,
-    };
-    let proc = Proc::open().map_err(look(pid))?;
-    let started = proc.start_time(&init).map_err(look(pid))?;
-    if !is_older(started, asked) {
-        state = match question.answer() {
-            Err(Error::Unknown { .. }) => return Err(restarted()),
-            answer => answer?,
+/// The init that an engine named, held on to.
+pub(super) struct Held {
+    question: Question,
+    state: State,
+    pid: Pid,
+    init: PidFd,
+    proc: Proc,
+}
+
+impl Held {
+    pub(super) fn of(answered: Answered) -> Result<Self, Error> {
+        let Answered {
+            question,
+            asked,
+            mut state,
+        } = answered;
+        let pid = question.init(&state)?;
+        let restarted = || Error::Restarted {
+            id: question.id.clone(),
         };
-        if !question.init(&state).is_ok_and(|again| again == pid) {
-            return Err(restarted());
+        let init = match hold(pid) {
+            Err(Error::Hold {
+                source: Errno::ESRCH,
+                ..
+            }) => return Err(restarted()),
+            held => held?,
+        };
+        let proc = Proc::open().map_err(look(pid))?;
+        let started = proc.start_time(&init).map_err(look(pid))?;
+        if !is_older(started, asked) {
+            state = match question.answer() {
+                Err(Error::Unknown { .. }) => return Err(restarted()),
+                answer => answer?,
+            };
+            if !question.init(&state).is_ok_and(|again| again == pid) {
+                return Err(restarted());
+            }
+        }
+        if !Path::is_absolute(&state.bundle) {
+            return Err(Error::Incomplete {
+                engine: question.engine,
+                id: question.id,
+                what: "where its bundle is, by an absolute path",
+            });
+        }
+        Ok(Self {
+            question,
+            state,
+            pid,
+            init,
+            proc,
+        })
+    }
+
+    /// Whether it is what was guessed, as far as it was asked for: one process,
+    /// as both of one number are alive at once, of one bundle.
+    pub(super) fn is(&self, guess: &Container) -> bool {
+        let (state, guessed) = (&self.state, &guess.state);
+        state.pid == guessed.pid
+            && state.bundle == guessed.bundle
+            && (state.annotations.is_empty() || state.annotations == guessed.annotations)
+            && guess.is_still_running()
+            && self.init.is_alive().unwrap_or(false)
+    }
+
+    pub(super) fn complete(self) -> Result<Container, Error> {
+        let Question { engine, id, .. } = self.question;
+        let container = complete(self.pid, &self.proc, self.state, self.init, engine)?;
+        match container.is_still_running() {
+            true => Ok(container),
+            false => Err(Error::Restarted { id }),
         }
     }
-    if !Path::is_absolute(&state.bundle) {
-        return Err(Error::Incomplete {
-            engine: question.engine,
-            id: question.id,
-            what: "where its bundle is, by an absolute path",
-        });
-    }
-    let container = complete(pid, &proc, state, init, question.engine)?;
-    match container.is_still_running() {
-        true => Ok(container),
-        false => Err(Error::Restarted { id: question.id }),
-    }
+}
+
+/// Holds on to a process that an engine might name.
+pub(super) fn guessed(state: State, engine: &Path) -> Result<Container, Error> {
+    let pid = state.pid.filter(|_| state.bundle.is_absolute());
+    let pid = pid.ok_or(Error::NobodyToAsk)?;
+    let init = hold(pid)?;
+    let proc = Proc::open().map_err(look(pid))?;
+    complete(pid, &proc, state, init, engine.display().to_string())
 }
 
 /// Holds on to a process that the caller answers for.

@@ -305,12 +305,14 @@ fn any_of(
     let asked = named
         .map(|(name, fake)| Question::oci(Path::new(name), fake.program.clone(), root, "c").ask());
     let podman = podman.filter(|_| root.is_none());
-    decide(Lookup {
+    let lookup = Lookup {
         id: "c".into(),
+        root: None,
         asked: asked.collect::<Result<_, _>>()?,
         alone: false,
         podman: podman.map(|fake| fake.program.clone()),
-    })
+    };
+    lookup.finish()
 }
 
 #[test]

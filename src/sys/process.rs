@@ -449,6 +449,16 @@ pub fn close_others(keep: &[BorrowedFd<'_>]) -> nix::Result<()> {
     close_all_but(&kept)
 }
 
+/// Has every descriptor but the standard ones end with this program.
+///
+/// # Errors
+/// EINVAL before Linux 5.11.
+pub fn close_at_exec() -> nix::Result<()> {
+    let how = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: closes nothing: whoever holds one of them goes on doing so.
+    Errno::result(unsafe { libc::close_range(3, u32::MAX, how) }).map(drop)
+}
+
 /// Closes every descriptor from 3 on that is not in `kept`, which is sorted.
 fn close_all_but(kept: &[u32]) -> nix::Result<()> {
     let mut first = 3;

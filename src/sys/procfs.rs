@@ -245,8 +245,11 @@ impl Proc {
 }
 
 fn read(dir: impl AsFd, path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::from(open_beneath(dir, path.as_ref(), OFlag::O_RDONLY)?).read_to_end(&mut bytes)?;
+    // Most of these files fit into a page. Their sizes are not to be had, and
+    // take() does not ask for them.
+    let mut bytes = Vec::with_capacity(4096);
+    let file = File::from(open_beneath(dir, path.as_ref(), OFlag::O_RDONLY)?);
+    file.take(u64::MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
