@@ -19,7 +19,7 @@ use oci_seccomp::arm::Layer;
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::command::OURS;
-use oci_seccomp::inspect::{self, Pending, Stack, Unreadable};
+use oci_seccomp::inspect::{self, Pending, Unreadable};
 use oci_seccomp::join::{self, Joined, Request, gaps};
 use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
@@ -208,13 +208,18 @@ fn started(
             layers.push(layer);
         }
     }
-    let stack = match pending.and_then(Pending::first) {
-        // It may be paused, which the engine will say.
-        Err(Unreadable::Time(_)) if guessed => Err(Premature.into()),
-        stack => Ok(stack),
+    // Init's filters are there by the time that the process is, which runs only
+    // if it is no less confined. What is to be loaded has to be known before,
+    // and no agent is told of a process that might be killed for it.
+    let before = args.inherit_filters || agents.iter().any(Option::is_some);
+    let beside = |pending, layers: &[Layer<'_>]| {
+        let beside = beside(args, container, pending, layers, guessed);
+        beside.map_err(Failure::with_status(OURS))
     };
-    let more = stack.and_then(|stack| beside(args, container, stack, &layers));
-    let more = more.map_err(Failure::with_status(OURS))?;
+    let (more, after) = match before {
+        true => (beside(pending, &layers)?, None),
+        false => (Vec::new(), Some(pending)),
+    };
     let inherited = more.iter().map(|(name, program)| Layer {
         name,
         program,
@@ -232,10 +237,14 @@ fn started(
         terminal: args.tty,
         streams: streams.theirs(),
     };
-    join::join(&request).map_err(|error| Failure {
+    let joined = join::join(&request).map_err(|error| Failure {
         status: error.status(),
         error: error.into(),
-    })
+    })?;
+    if let Some(pending) = after {
+        beside(pending, &layers)?;
+    }
+    Ok(joined)
 }
 
 /// The bundle's config; of a wrapped bundle, as it was before.
@@ -276,10 +285,11 @@ fn agents(filters: &[Wanted], container: &Container) -> anyhow::Result<Vec<Optio
 fn beside(
     args: &ExecArgs,
     container: &Container,
-    stack: Result<Stack, Unreadable>,
+    pending: Result<Pending<'_>, Unreadable>,
     layers: &[Layer<'_>],
+    guessed: bool,
 ) -> anyhow::Result<Vec<(String, Program)>> {
-    let programs: Vec<Vec<u8>> = match stack {
+    let programs: Vec<Vec<u8>> = match pending.and_then(Pending::first) {
         Ok(stack) => stack.filters.into_iter().map(|f| f.bytes).collect(),
         // A container can keep its own init from being read, by tracing it for
         // one; what this process may not do, it cannot bring about.
@@ -287,6 +297,8 @@ fn beside(
             check_count(container, layers.len(), why)?;
             return Ok(Vec::new());
         }
+        // It may be paused, which the engine will say.
+        Err(Unreadable::Time(_)) if guessed => bail!(Premature),
         Err(unreadable) => {
             return Err(unreadable).context(
                 "cannot read the filters of the container's init, so the new process might be \
