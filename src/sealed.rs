@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
+use std::env::VarError;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
@@ -22,7 +23,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open, openat, readlinkat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_name;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::fexecve;
@@ -31,7 +32,7 @@ use rustix::mount::{
     fsopen,
 };
 
-use crate::sys::process;
+use crate::sys::process::{self, take_left};
 use crate::sys::procfs::Proc;
 
 /// What makes a file what it is for good.
@@ -62,9 +63,6 @@ pub enum Error {
     /// It was started over, and still runs from a file that can be written to.
     #[error("this program does not run from a sealed file, though {LEFT} is set: unset it")]
     Unsealed,
-    /// Its descriptors could be others' too.
-    #[error("failed to keep this process's descriptors to itself (Linux 5.11)")]
-    Close(#[source] Errno),
     /// It cannot be hidden.
     #[error("failed to make this process undumpable")]
     Hide(#[source] Errno),
@@ -77,12 +75,24 @@ pub enum Error {
 /// it over.
 ///
 /// # Errors
-/// [`std::env::VarError::NotUnicode`] for what that one never leaves.
-pub fn left() -> Result<Option<String>, std::env::VarError> {
+/// [`Error::Unsealed`] for what that one does not leave.
+pub fn left() -> Result<Option<String>, Error> {
     match std::env::var(LEFT) {
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        words => words.map(Some),
+        Err(VarError::NotPresent) => Ok(None),
+        words => {
+            let words = words.map_err(|_| Error::Unsealed)?;
+            let (_, words) = words.split_once(' ').ok_or(Error::Unsealed)?;
+            Ok(Some(words.into()))
+        }
     }
+}
+
+/// What the file that a program runs from is kept by until it is dropped. That
+/// takes as long as every processor takes to come by, so it is best done while
+/// there is nothing else to do.
+#[derive(Debug)]
+pub struct Mount {
+    _folder: Option<OwnedFd>,
 }
 
 /// Comes back in a process that runs from a file that nobody can write to, and
@@ -92,23 +102,26 @@ pub fn left() -> Result<Option<String>, std::env::VarError> {
 ///
 /// # Errors
 /// [`Error`]; nothing has changed then.
-pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<(), Error> {
+pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<Mount, Error> {
     let proc = Proc::open().map_err(Error::Open)?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let exe = openat(&proc, "self/exe", flags, Mode::empty());
     let exe = exe.map_err(|errno| Error::Open(errno.into()))?;
-    if std::env::var_os(LEFT).is_some() {
+    if let Ok(words) = std::env::var(LEFT) {
         // Whoever starts this program may set the variable, and has nothing
         // from it: a program of their own would serve as well.
         if !is_sealed(&exe) {
             return Err(Error::Unsealed);
         }
-        process::close_at_exec().map_err(Error::Close)?;
         // Else it has the descriptor's number or the file's name for one.
         let named = set_name(c"oci-seccomp");
-        return named.and_then(|()| process::hide()).map_err(Error::Hide);
+        named.and_then(|()| process::hide()).map_err(Error::Hide)?;
+        let number = words.split(' ').next().and_then(|n| n.parse().ok());
+        return Ok(Mount {
+            _folder: number.and_then(|n| take_left(n, SFlag::S_IFDIR)),
+        });
     }
-    let (program, _mount) = match overlaid(&proc, &exe) {
+    let (program, mount) = match overlaid(&proc, &exe) {
         Ok((program, mount)) => (program, Some(mount)),
         Err(why) => {
             debug!("this program is copied, as it cannot be overlaid: {why}");
@@ -116,8 +129,9 @@ pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<(), Error> 
             (copy.into(), None)
         }
     };
-    let left = leave().map_err(Error::Execute)?;
-    match execute(&program, left) {
+    let number = mount.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    let words = leave().map_err(Error::Execute)?;
+    match execute(&program, format!("{number} {words}")) {
         Ok(never) => match never {},
         Err(errno) => Err(Error::Execute(errno)),
     }
@@ -153,9 +167,7 @@ fn overlaid(proc: &Proc, exe: &OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV;
-    // Open until the end of the program that is to be: to close it takes as
-    // long as every processor takes to come by (synchronize_rcu), which the
-    // engine that is being asked would hold up.
+    // For the program that is to be, which is in less of a hurry to close it.
     let mount = fsmount(&overlay, FsMountFlags::empty(), attributes)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let program = openat(&mount, name, flags, Mode::empty())?;

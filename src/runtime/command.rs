@@ -16,10 +16,11 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::stat::SFlag;
 use nix::unistd::{AccessFlags, Pid, access};
 
 use crate::bundle::STATE_LIMIT;
-use crate::sys::process::{PidFd, is_child, reap, remember_children, take_pipe};
+use crate::sys::process::{PidFd, is_child, reap, remember_children, take_left};
 
 /// Many times what an engine needs on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -198,8 +199,8 @@ impl Running {
         Some(Self {
             program: program.into(),
             pid: Some(pid),
-            stdout: take_pipe(out)?,
-            stderr: take_pipe(err)?,
+            stdout: take_left(out, SFlag::S_IFIFO)?,
+            stderr: take_left(err, SFlag::S_IFIFO)?,
             limit: PATIENCE,
         })
     }

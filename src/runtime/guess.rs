@@ -88,7 +88,9 @@ impl Kept {
                     config: Object(config),
                 }) = serde_json::from_str(&text).ok()?;
                 let labels = config.labels.iter();
-                let bundle = labels.rev().find_map(|label| label.strip_prefix("bundle="))?;
+                let bundle = labels
+                    .rev()
+                    .find_map(|label| label.strip_prefix("bundle="))?;
                 Some((init_process_pid, bundle.into()))
             }
         }
@@ -105,7 +107,10 @@ mod tests {
         let write = |name, text| std::fs::write(folder.path().join(name), text);
         let read = |kept: Kept| kept.read(folder.path());
         assert_eq!(read(Kept::Crun), None);
-        write("status", r#"{"pid": 7, "rootfs": "rootfs", "bundle": "/b"}"#)?;
+        write(
+            "status",
+            r#"{"pid": 7, "rootfs": "rootfs", "bundle": "/b"}"#,
+        )?;
         assert_eq!(read(Kept::Crun), Some((7, "/b".into())));
         for other in ["", "[7, \"/b\"]", r#"{"pid": "7", "bundle": "/b"}"#] {
             write("status", other)?;

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{
     ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, getppid, pipe2,
@@ -339,9 +339,9 @@ pub fn is_child(pid: Pid) -> bool {
     waited == 0
 }
 
-/// Takes a pipe that the program that this process was before has left open
-/// under a number of its own; `None` where that is no pipe.
-pub fn take_pipe(number: RawFd) -> Option<OwnedFd> {
+/// Takes a file of this kind that the program that this process was before has
+/// left open under a number of its own; `None` where that is another.
+pub fn take_left(number: RawFd, kind: SFlag) -> Option<OwnedFd> {
     if number <= 2 {
         return None;
     }
@@ -354,9 +354,8 @@ pub fn take_pipe(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: it is open, and of what is open here only what was left is not
     // close-on-exec: nobody else knows of it.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    let is_pipe =
-        nix::sys::stat::fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
-    match is_pipe {
+    let is_meant = fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == kind.bits());
+    match is_meant {
         true => lift(&fd).ok(),
         false => {
             // Not ours to close.
@@ -447,16 +446,6 @@ pub fn close_others(keep: &[BorrowedFd<'_>]) -> nix::Result<()> {
     let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     kept.sort_unstable();
     close_all_but(&kept)
-}
-
-/// Has every descriptor but the standard ones end with this program.
-///
-/// # Errors
-/// EINVAL before Linux 5.11.
-pub fn close_at_exec() -> nix::Result<()> {
-    let how = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
-    // SAFETY: closes nothing: whoever holds one of them goes on doing so.
-    Errno::result(unsafe { libc::close_range(3, u32::MAX, how) }).map(drop)
 }
 
 /// Closes every descriptor from 3 on that is not in `kept`, which is sorted.
