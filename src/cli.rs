@@ -859,6 +859,9 @@ pub enum Enosys {
 /// nothing.
 pub fn parse(argv: impl Iterator<Item = OsString>) -> Result<Command, ExitCode> {
     let argv: Vec<OsString> = argv.collect();
+    if let Some(command) = hot(&argv) {
+        return Ok(command);
+    }
     match Cli::try_parse_from(&argv) {
         Ok(cli) => Ok(cli.command),
         Err(error) => {
@@ -866,6 +869,29 @@ pub fn parse(argv: impl Iterator<Item = OsString>) -> Result<Command, ExitCode> 
             let _ = error.print();
             Err(ExitCode::from(usage_status(&argv, error.kind())))
         }
+    }
+}
+
+/// One command by itself.
+#[derive(Parser)]
+struct Only<T: Args> {
+    #[command(flatten)]
+    args: T,
+}
+
+/// The commands that a container's start or a command in it waits for, without
+/// all that the other ones say of themselves. `None` for the others, and for
+/// what only the whole command line can answer: help, errors.
+fn hot(argv: &[OsString]) -> Option<Command> {
+    fn only<T: Args>(argv: &[OsString]) -> Option<T> {
+        let rest = argv.iter().take(1).chain(argv.iter().skip(2));
+        Some(Only::try_parse_from(rest).ok()?.args)
+    }
+    match argv.get(1)?.to_str()? {
+        "hook" => only(argv).map(Command::Hook),
+        "init" => only(argv).map(Command::Init),
+        "exec" => only(argv).map(Box::new).map(Command::Exec),
+        _ => None,
     }
 }
 
