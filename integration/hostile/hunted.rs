@@ -163,11 +163,13 @@ fn the_hosts_program_cannot_be_written_to(runtime: Runtime) {
             "the program was changed"
         );
         for line in created.printed().lines().filter(|l| l.starts_with("early")) {
-            let hidden = line == "early (hidden)" || line.starts_with("early /memfd:oci-seccomp");
-            assert!(hidden, "{line}");
+            // On an overlay, where it is all that there is.
+            let expected = ["early (hidden)", "early /the-hosts-program"];
+            assert!(expected.contains(&line), "{line}");
         }
         created.is_alone();
     }
+    a_copy_cannot_be_written_to(&hunting(root().capabilities(CAPABILITIES), "overwrite"));
     let created = hunting(root().capabilities(CAPABILITIES), "overwrite");
     let naive = copy(&created, programs::find("nsenter").expect("nsenter"));
     let before = fs::read(&naive).expect("the program");
@@ -178,6 +180,28 @@ fn the_hosts_program_cannot_be_written_to(runtime: Runtime) {
         fs::read(&naive).expect("the program") != before,
         "nobody could have written to it"
     );
+}
+
+/// On an overlay of an overlay there cannot be a third one.
+fn a_copy_cannot_be_written_to(created: &Created) {
+    let bundle = created.bundle();
+    copy(created, programs::stripped());
+    let [first, second] = ["first", "second"].map(|name| bundle.join(name));
+    let mut stack = String::new();
+    for (below, on) in [(bundle, &first), (first.as_path(), &second)] {
+        fs::create_dir(on).expect("a folder");
+        let (below, on) = (below.display(), on.display());
+        stack += &format!("mount -t overlay -o lowerdir={below}:/sys none {on}\n");
+    }
+    stack += "exec \"$@\"";
+    let before = ["sh", "-ec", stack.as_str(), "sh"];
+    let ours = second.join("the-hosts-program");
+    let run = || created.exec_by(&before, &ours, &[], &["/probe", "print", "x"]);
+    until_caught(created, run, |seen| drop(seen.success()));
+    let printed = created.printed();
+    assert!(!leaks(created).contains("overwritten"), "{printed}");
+    assert!(printed.contains("early /memfd:oci-seccomp"), "{printed}");
+    created.is_alone();
 }
 
 /// With a CAP_SYS_PTRACE that counts on the host the container can write to the

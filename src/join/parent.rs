@@ -73,20 +73,21 @@ impl Child {
     }
 
     /// How it has ended, if that is behind an error: one that was killed is in
-    /// no namespace, and cannot be asked for its filters.
-    fn killed(&self, error: &Error, pidfd: &PidFd) -> Option<nix::Result<Stop>> {
+    /// no namespace and no cgroup, and cannot be asked for its filters.
+    fn killed(&self, error: &Error) -> Option<nix::Result<Stop>> {
+        let tracee = self.0.as_ref()?;
         let is_dying = match error {
             // It runs no more, or it would be stopped and answer.
             Error::Call {
                 source: Errno::ESRCH,
                 ..
             } => true,
-            Error::Proc(_) | Error::Moved { .. } | Error::Differs { .. } => {
-                !pidfd.is_alive().unwrap_or(true)
+            Error::Proc(_) | Error::Moved { .. } | Error::Differs { .. } | Error::Cgroup(_) => {
+                tracee.registers().is_err()
             }
             _ => false,
         };
-        self.0.as_ref().filter(|_| is_dying).map(Tracee::wait)
+        is_dying.then(|| tracee.wait())
     }
 
     fn end(mut self) {
@@ -165,7 +166,7 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
         check_filters(request, &proc, tracee, &pidfd)?;
         Ok(terminal)
     };
-    let terminal = finish().map_err(|error| match process.killed(&error, &pidfd) {
+    let terminal = finish().map_err(|error| match process.killed(&error) {
         Some(stop) => early("process", stop),
         None => error,
     })?;

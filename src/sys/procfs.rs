@@ -4,6 +4,7 @@
 //! is the host's while the hook's own pid namespace is the container's, so
 //! `/proc/1` there is the host's init.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -13,7 +14,7 @@ use nix::dir::Dir;
 use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use super::process::{PidFd, lift};
 use crate::input::open_beneath;
@@ -24,7 +25,12 @@ const ROOT_INODE: libc::ino_t = 1;
 /// The mounted proc(5), whichever pid namespace it shows. What is mounted over
 /// a part of it is never read.
 #[derive(Debug)]
-pub struct Proc(OwnedFd);
+pub struct Proc {
+    root: OwnedFd,
+    /// What [`Proc::own_number`] has found, and for which process: one that it
+    /// has forked has another.
+    own: Cell<Option<(Pid, u32)>>,
+}
 
 /// What `/proc/PID/status` says about seccomp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +53,10 @@ impl Proc {
         if !is_proc || fstat(&dir)?.st_ino != ROOT_INODE {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Self(lift(&dir)?))
+        Ok(Self {
+            root: lift(&dir)?,
+            own: Cell::new(None),
+        })
     }
 
     /// The seccomp state of a process.
@@ -124,7 +133,7 @@ impl Proc {
     /// # Errors
     /// Those of open(2) and read(2); ENODATA where the kernel does not say.
     pub fn own_strings(&self) -> io::Result<Range<u64>> {
-        let stat = read(&self.0, &format!("{}/stat", self.own_number()?))?;
+        let stat = read(&self.root, &format!("{}/stat", self.own_number()?))?;
         let stat = String::from_utf8_lossy(&stat);
         let addresses = fields_from(&stat, 48);
         let addresses: Vec<u64> = addresses.filter_map(|f| f.parse().ok()).take(4).collect();
@@ -144,7 +153,7 @@ impl Proc {
     /// Whether this process's user namespace forbids setgroups(2);
     /// user_namespaces(7).
     pub fn denies_setgroups(&self) -> bool {
-        let read = |number| read(&self.0, &format!("{number}/setgroups"));
+        let read = |number| read(&self.root, &format!("{number}/setgroups"));
         let setting = self.own_number().and_then(read);
         setting.is_ok_and(|setting| setting.starts_with(b"deny"))
     }
@@ -162,7 +171,7 @@ impl Proc {
     /// # Errors
     /// ENOENT where this proc(5) does not show this process.
     pub fn mountinfo(&self) -> io::Result<Vec<u8>> {
-        read(&self.0, &format!("{}/mountinfo", self.own_number()?))
+        read(&self.root, &format!("{}/mountinfo", self.own_number()?))
     }
 
     /// The number of a process in the pid namespace of this very mount.
@@ -171,7 +180,7 @@ impl Proc {
     /// ENOENT where it has none there, or is gone.
     pub fn pid(&self, process: &PidFd) -> io::Result<Pid> {
         let fd = process.as_fd().as_raw_fd();
-        let info = read(&self.0, &format!("{}/fdinfo/{fd}", self.own_number()?))?;
+        let info = read(&self.root, &format!("{}/fdinfo/{fd}", self.own_number()?))?;
         // 0 if it has none there, -1 if the process is gone.
         let pid = field(&String::from_utf8_lossy(&info), "Pid").and_then(|pid| pid.parse().ok());
         match pid {
@@ -186,10 +195,22 @@ impl Proc {
     /// # Errors
     /// ENOENT where it has none there.
     pub fn own_number(&self) -> io::Result<u32> {
-        let link = open_beneath(&self.0, "self".as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let this = getpid();
+        if let Some((process, number)) = self.own.get()
+            && process == this
+        {
+            return Ok(number);
+        }
+        let link = open_beneath(
+            &self.root,
+            "self".as_ref(),
+            OFlag::O_PATH | OFlag::O_NOFOLLOW,
+        )?;
         let number = readlinkat(&link, "")?;
         let number = number.to_str().and_then(|n| n.parse().ok());
-        number.ok_or_else(|| io::ErrorKind::NotFound.into())
+        let number = number.ok_or(io::ErrorKind::NotFound)?;
+        self.own.set(Some((this, number)));
+        Ok(number)
     }
 
     /// The threads of a process, the first one first, the others in ascending
@@ -235,7 +256,7 @@ impl Proc {
     /// more can be read there.
     fn folder(&self, process: &PidFd) -> io::Result<OwnedFd> {
         let number = self.pid(process)?;
-        let folder = open_beneath(&self.0, number.to_string().as_ref(), OFlag::O_PATH)?;
+        let folder = open_beneath(&self.root, number.to_string().as_ref(), OFlag::O_PATH)?;
         // Else it may have ended before, and the folder be a successor's.
         match self.pid(process)? == number {
             true => Ok(folder),
@@ -271,7 +292,7 @@ fn fields_from(stat: &str, number: usize) -> impl Iterator<Item = &str> {
 
 impl AsFd for Proc {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
 
