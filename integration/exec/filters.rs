@@ -232,6 +232,12 @@ fn loads_filters_of_inits_when_told_to(runtime: Runtime) {
 }
 
 fn joins_a_wrapped_bundle_as_its_workload(runtime: Runtime) {
+    if runtime == Runtime::Youki {
+        eprintln!(
+            "skipped: youki 0.7.0 looks for a relative mount source elsewhere than in the bundle"
+        );
+        return;
+    }
     for (no_new_privileges, uid) in [(false, 0), (false, 1000), (true, 1000)] {
         let created = Container::new(runtime)
             .no_new_privileges(no_new_privileges)

@@ -69,12 +69,12 @@ fn compare(created: &Created) -> String {
 /// - runc 1.1.5 leaves the umask to `create` and `run`, and may raise the limit
 ///   of open files: Go does so for itself when it starts.
 /// - crun 1.8.1 leaves oom_score_adj to them, and HOME for one who is not in the
-///   container's passwd out; runc says `/` then.
+///   container's passwd out, as youki does; runc says `/` then.
 fn is_known(runtime: Runtime, line: &str) -> bool {
     let keys = match runtime {
         Runtime::Runc => &["SigIgn:", "Umask:", "Max open files"][..],
         Runtime::Crun => &["SigIgn:", "oom ", "HOME=/"],
-        Runtime::Youki => &["SigIgn:", "Umask:", "oom "],
+        Runtime::Youki => &["SigIgn:", "Umask:", "oom ", "HOME=/"],
     };
     keys.iter().any(|key| line.starts_with(key))
 }

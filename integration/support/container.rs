@@ -493,7 +493,16 @@ impl Container {
 
     /// Starts it with a workload that sleeps.
     #[track_caller]
-    pub fn running(self) -> Created {
+    pub fn running(mut self) -> Created {
+        let process = &mut self.config["process"];
+        // Where it is false outright, youki loads a section only once it has
+        // dropped the capability that takes.
+        if self.runtime == Runtime::Youki
+            && process["noNewPrivileges"] == false
+            && let Some(process) = process.as_object_mut()
+        {
+            process.remove("noNewPrivileges");
+        }
         self.sleeping_after("print started").launch()
     }
 
