@@ -12,6 +12,7 @@ support::on_each_runtime! {
     an_init_that_ends_after_the_answer_is_not_joined
     a_number_that_was_used_again_is_not_joined
     an_answer_about_another_container_is_not_believed
+    what_was_started_by_a_wrong_guess_is_ended
     an_init_that_ends_before_the_joining_is_not_joined
 }
 
@@ -19,38 +20,45 @@ fn running(runtime: Runtime) -> Created {
     Container::new(runtime).seccomp(&denies_mkdir()).running()
 }
 
+/// A runtime by this name: `exec` guesses what one will answer whose name it
+/// knows.
+fn named(created: &Created, name: &str, script: String) -> PathBuf {
+    let folder = created.bundle().join("bin");
+    fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join(name);
+    fs::write(&path, script).expect("a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    path
+}
+
 /// A runtime that answers as the real one, and before it ends does this:
 /// `$PID` is the init that it named.
-fn answering(created: &Created, then: &str) -> PathBuf {
+fn answering(created: &Created, name: &str, then: &str) -> PathBuf {
     let real = created.runtime().program().expect("an installed runtime");
     let script = format!(
         "#!/bin/bash\nanswer=$({} \"$@\") || exit\nPID={}\n{then}\nprintf '%s' \"$answer\"\n",
         real.display(),
         created.pid()
     );
-    let path = created.file("answering", script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
-    path
+    named(created, name, script)
 }
 
 /// It would run wherever the process that was named by the number is next.
 fn an_init_that_ends_after_the_answer_is_not_joined(runtime: Runtime) {
-    let created = running(runtime);
-    let pid = created.pid();
-    let asked = answering(
-        &created,
-        "kill -9 $PID; while [ -d /proc/$PID ]; do sleep 0.01; done",
-    );
-    let run = created.exec_asking(
-        &asked,
-        &[],
-        programs::stripped(),
-        &[],
-        &["/probe", "print", "joined"],
-    );
-    let seen = run.run();
-    assert!(!process::alive(pid), "{seen}");
-    is_refused(seen, created.id());
+    for name in ["answering", runtime.name()] {
+        let created = running(runtime);
+        let pid = created.pid();
+        // Its number is not free before what was started in it has ended.
+        let then =
+            "kill -9 $PID; while grep -q 'State:.[RSDTt]' /proc/$PID/status; do sleep 0.01; done";
+        let asked = answering(&created, name, then);
+        let argv = ["/probe", "print", "joined"];
+        let seen = created
+            .exec_asking(&asked, &[], programs::stripped(), &[], &argv)
+            .run();
+        assert!(!process::alive(pid), "{seen}");
+        is_refused(seen, created.id());
+    }
 }
 
 /// The number comes to mean the first process of another pid namespace, which
@@ -80,12 +88,12 @@ if [ ! -e "$marker" ]; then
         kill -9 $!
     done
 fi"#;
-    let asked = answering(&created, again);
+    let asked = answering(&created, "answering", again);
     let argv = ["/probe", "print", "joined"];
     let seen = created
         .exec_asking(&asked, &[], programs::stripped(), &[], &argv)
         .run();
-    let marker = created.bundle().join("imposter");
+    let marker = created.bundle().join("bin/imposter");
     let imposter =
         fs::read_to_string(&marker).unwrap_or_else(|e| panic!("no imposter: {e}; {seen}"));
     let numbers = process::status(pid, "NSpid");
@@ -134,11 +142,38 @@ fn an_answer_about_another_container_is_not_believed(runtime: Runtime) {
         other.root().display(),
         other.id()
     );
-    let asked = created.file("answering", script);
-    fs::set_permissions(&asked, fs::Permissions::from_mode(0o755)).expect("mode");
     let argv = ["/probe", "print", "joined"];
+    for name in ["answering", runtime.name()] {
+        let asked = named(&created, name, script.clone());
+        let run = created.exec_asking(&asked, &[], programs::stripped(), &[], &argv);
+        is_refused(run.run(), other.id());
+        created.is_alone();
+        other.is_alone();
+    }
+}
+
+/// What the runtime keeps on disk leads to one container, and its answer to
+/// another: what it says counts.
+fn what_was_started_by_a_wrong_guess_is_ended(runtime: Runtime) {
+    let (created, meant) = (running(runtime), running(runtime));
+    let real = runtime.program().expect("an installed runtime");
+    let script = format!(
+        "#!/bin/sh\nsleep 0.3\n{} --root {} state {} | sed 's/\"id\": \"{2}\"/\"id\": \"{}\"/'\n",
+        real.display(),
+        meant.root().display(),
+        meant.id(),
+        created.id()
+    );
+    let asked = named(&created, runtime.name(), script);
+    let argv = ["/bin/sh", "-c", "echo here > /tmp/here"];
     let run = created.exec_asking(&asked, &[], programs::stripped(), &[], &argv);
-    is_refused(run.run(), other.id());
+    let run = run.env("OCI_SECCOMP_LOG", "debug");
+    let seen = run.run().success();
+    if runtime != Runtime::Youki {
+        seen.says("is another one than was guessed");
+    }
+    let here = |created: &Created| created.rootfs().join("tmp/here").exists();
+    assert!(here(&meant) && !here(&created));
     created.is_alone();
-    other.is_alone();
+    meant.is_alone();
 }
