@@ -54,7 +54,7 @@ pub enum Command {
     /// gets the filters that the bundle's linux.seccomp and this program's
     /// hooks in config.json ask for. None of them has to allow anything for
     /// this program's sake. Where a filter of init's is stricter than all of
-    /// these, nothing is started.
+    /// these, the command does not run.
     ///
     /// The status is the command's own, 128 plus the signal that ended it, or
     /// 125 if nothing was started, 126 if the command cannot be executed, 127

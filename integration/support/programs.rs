@@ -56,8 +56,8 @@ pub fn hunter() -> &'static Path {
     })
 }
 
-/// The program under test without its debug information, of which it would
-/// make a sealed copy for each exec.
+/// The program under test without its debug information, of which `exec` may
+/// make a copy.
 pub fn stripped() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
