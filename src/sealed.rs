@@ -26,13 +26,13 @@ use nix::sys::prctl::set_name;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::FsFlags;
-use nix::unistd::fexecve;
+use nix::unistd::{Pid, fexecve, pause};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
     fsopen,
 };
 
-use crate::sys::process::{self, take_left};
+use crate::sys::process::{self, Helper, take_left};
 use crate::sys::procfs::Proc;
 
 /// What makes a file what it is for good.
@@ -65,6 +65,9 @@ pub enum Error {
         "this program does not run from a sealed file, though OCI_SECCOMP_LEFT is set: unset it"
     )]
     Unsealed,
+    /// Its file might be written to.
+    #[error("failed to start the process that keeps this program's file from being changed")]
+    Keep(#[source] Errno),
     /// It cannot be hidden.
     #[error("failed to make this process undumpable")]
     Hide(#[source] Errno),
@@ -83,18 +86,26 @@ pub fn left() -> Result<Option<String>, Error> {
         Err(VarError::NotPresent) => Ok(None),
         words => {
             let words = words.map_err(|_| Error::Unsealed)?;
-            let (_, words) = words.split_once(' ').ok_or(Error::Unsealed)?;
+            let words = words.splitn(3, ' ').nth(2).ok_or(Error::Unsealed)?;
             Ok(Some(words.into()))
         }
     }
 }
 
-/// What the file that a program runs from is kept by until it is dropped. That
-/// takes as long as every processor takes to come by, so it is best done while
-/// there is nothing else to do.
+/// What goes with the file that a process runs from.
 #[derive(Debug)]
-pub struct Mount {
-    _folder: Option<OwnedFd>,
+pub struct Sealed {
+    mount: Option<OwnedFd>,
+    _keeper: Option<Helper>,
+}
+
+impl Sealed {
+    /// Gives up the overlay's mount, which the process runs on without. That
+    /// takes as long as every processor takes to come by, so it is best done
+    /// while there is nothing else to do.
+    pub fn unmount(&mut self) {
+        self.mount = None;
+    }
 }
 
 /// Comes back in a process that runs from a file that nobody can write to, and
@@ -104,7 +115,7 @@ pub struct Mount {
 ///
 /// # Errors
 /// [`Error`]; nothing has changed then.
-pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<Mount, Error> {
+pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<Sealed, Error> {
     let proc = Proc::open().map_err(Error::Open)?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let exe = openat(&proc, "self/exe", flags, Mode::empty());
@@ -118,24 +129,42 @@ pub fn ensure(leave: impl FnOnce() -> nix::Result<String>) -> Result<Mount, Erro
         // Else it has the descriptor's number or the file's name for one.
         let named = set_name(c"oci-seccomp");
         named.and_then(|()| process::hide()).map_err(Error::Hide)?;
-        let number = words.split(' ').next().and_then(|n| n.parse().ok());
-        return Ok(Mount {
-            _folder: number.and_then(|n| take_left(n, SFlag::S_IFDIR)),
+        let mut numbers = words.split(' ').map(|n| n.parse().ok());
+        let mut number = || numbers.next().flatten();
+        let (mount, keeper) = (number(), number());
+        return Ok(Sealed {
+            mount: mount.and_then(|n| take_left(n, SFlag::S_IFDIR)),
+            _keeper: keeper.and_then(|n| Helper::take_over(Pid::from_raw(n))),
         });
     }
-    let (program, mount) = match overlaid(&proc, &exe) {
-        Ok((program, mount)) => (program, Some(mount)),
+    let (program, mount, keeper) = match overlaid(&proc, &exe) {
+        Ok((program, mount)) => {
+            let keeper = Helper::spawn(keep).map_err(Error::Keep)?;
+            (program, Some(mount), Some(keeper))
+        }
         Err(why) => {
             debug!("this program is copied, as it cannot be overlaid: {why}");
             let copy = copy(File::from(exe)).map_err(Error::Copy)?;
-            (copy.into(), None)
+            (copy.into(), None, None)
         }
     };
-    let number = mount.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    let mount = mount.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    let number = keeper.as_ref().map_or(-1, |keeper| keeper.pid().as_raw());
     let words = leave().map_err(Error::Execute)?;
-    match execute(&program, format!("{number} {words}")) {
+    match execute(&program, format!("{mount} {number} {words}")) {
         Ok(never) => match never {},
         Err(errno) => Err(Error::Execute(errno)),
+    }
+}
+
+/// Runs from the file below the overlay until it is killed. No process that
+/// runs from the overlay keeps others from writing to that file, as one that
+/// runs from it does (ETXTBSY): an upgrade in place would end all sessions.
+fn keep() {
+    if process::isolate(c"oci-seccomp", &[]).is_ok() {
+        loop {
+            pause();
+        }
     }
 }
 

@@ -15,6 +15,7 @@ support::on_each_runtime! {
     lets_nothing_out_to_one_that_may_trace
     the_hunter_finds_what_a_careless_one_lets_out
     the_hosts_program_cannot_be_written_to
+    the_hosts_program_is_not_changed_while_it_runs
     a_memory_that_was_written_to_ends_it
     one_that_is_killed_at_once_is_reported
 }
@@ -201,6 +202,28 @@ fn a_copy_cannot_be_written_to(created: &Created) {
     let printed = created.printed();
     assert!(!leaks(created).contains("overwritten"), "{printed}");
     assert!(printed.contains("early /memfd:oci-seccomp"), "{printed}");
+    created.is_alone();
+}
+
+/// An upgrade in place, by `cp` for one, would end each session, or change what
+/// it runs.
+fn the_hosts_program_is_not_changed_while_it_runs(runtime: Runtime) {
+    let created = Container::new(runtime).seccomp(&denies_mkdir()).running();
+    let ours = copy(&created, programs::stripped());
+    let argv = ["/bin/sh", "-c", "echo runs; exec sleep 600"];
+    let running = created.exec_by(&[], &ours, &[], &argv).start();
+    let runs = || running.printed().contains("runs");
+    assert!(process::within(LIMIT, runs), "it does not run");
+    let open = || fs::OpenOptions::new().write(true).open(&ours);
+    let refused = open().expect_err("the program can be written to");
+    assert_eq!(
+        refused.raw_os_error(),
+        Some(nix::libc::ETXTBSY),
+        "{refused}"
+    );
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.outcome();
+    open().expect("nobody runs it any more");
     created.is_alone();
 }
 

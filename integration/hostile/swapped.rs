@@ -13,6 +13,9 @@ support::on_each_runtime! {
     a_number_that_was_used_again_is_not_joined
     an_answer_about_another_container_is_not_believed
     what_was_started_by_a_wrong_guess_is_ended
+    a_number_that_was_used_again_is_no_guess
+    a_container_that_is_paused_after_the_guess_is_left
+    one_that_is_killed_before_the_answer_is_no_success
     an_init_that_ends_before_the_joining_is_not_joined
 }
 
@@ -176,4 +179,84 @@ fn what_was_started_by_a_wrong_guess_is_ended(runtime: Runtime) {
     assert!(here(&meant) && !here(&created));
     created.is_alone();
     meant.is_alone();
+}
+
+/// The command `/probe print …` in the container, which may not have run yet.
+fn command(created: &Created) -> Option<i32> {
+    let mut others = created.others().into_iter();
+    let (pid, _) = others.find(|(_, line)| line.contains("(probe) /probe print"))?;
+    Some(pid)
+}
+
+/// What the runtime keeps of a container that has ended names whatever process
+/// has its number since. There the command's arguments would be seen.
+fn a_number_that_was_used_again_is_no_guess(runtime: Runtime) {
+    let (ended, other) = (running(runtime), running(runtime));
+    let (file, number) = match runtime {
+        Runtime::Crun => ("status", "pid"),
+        Runtime::Runc => ("state.json", "init_process_pid"),
+        Runtime::Youki => return support::skip("nothing is guessed of what youki keeps"),
+    };
+    let file = ended.root().join(ended.id()).join(file);
+    let before = fs::read(&file).expect("a file");
+    let mut kept: serde_json::Value = serde_json::from_slice(&before).expect("JSON");
+    assert_eq!(kept[number], ended.pid(), "{kept}");
+    kept[number] = other.pid().into();
+    let real = runtime.program().expect("an installed runtime");
+    let asked = named(
+        &ended,
+        runtime.name(),
+        format!("#!/bin/sh\nsleep 0.5\nexec {} \"$@\"\n", real.display()),
+    );
+    fs::write(&file, kept.to_string()).expect("a file");
+    let argv = ["/probe", "print", "secret"];
+    let run = ended.exec_asking(&asked, &[], programs::stripped(), &[], &argv);
+    let started = run.start();
+    // Well before the answer.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(command(&other), None);
+    started.outcome();
+    fs::write(&file, before).expect("a file");
+    other.is_alone();
+}
+
+/// In the freezer of version 1 no process ends.
+fn a_container_that_is_paused_after_the_guess_is_left(runtime: Runtime) {
+    let created = running(runtime);
+    let real = runtime.program().expect("an installed runtime");
+    let script = format!("#!/bin/sh\nsleep 0.6\nexec {} \"$@\"\n", real.display());
+    let asked = named(&created, runtime.name(), script);
+    let argv = ["/probe", "print", "joined"];
+    let run = created.exec_asking(&asked, &[], programs::stripped(), &[], &argv);
+    let started = run.start();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    created.pause().success();
+    is_refused(started.outcome(), "paused");
+    created.resume().success();
+    assert!(process::within(support::command::LIMIT, || created
+        .others()
+        .is_empty()));
+    created.is_alone();
+}
+
+/// The command has not run, so its status is none of its own.
+fn one_that_is_killed_before_the_answer_is_no_success(runtime: Runtime) {
+    if runtime == Runtime::Youki {
+        return support::skip("nothing is guessed of what youki keeps");
+    }
+    let created = running(runtime);
+    let real = runtime.program().expect("an installed runtime");
+    let script = format!("#!/bin/sh\nsleep 0.6\nexec {} \"$@\"\n", real.display());
+    let asked = named(&created, runtime.name(), script);
+    for options in [&[][..], &["--detach"]] {
+        let argv = ["/probe", "print", "joined"];
+        let run = created.exec_asking(&asked, &[], programs::stripped(), options, &argv);
+        let started = run.start();
+        let waits = || command(&created).is_some();
+        assert!(process::within(support::command::LIMIT, waits));
+        let pid = nix::unistd::Pid::from_raw(command(&created).expect("a process"));
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).expect("kill");
+        is_refused(started.outcome(), "was ended by signal 9");
+        created.is_alone();
+    }
 }

@@ -25,7 +25,7 @@ use oci_seccomp::listener::Handover;
 use oci_seccomp::policy::Flags;
 use oci_seccomp::relay::{Signals, match_window, relay};
 use oci_seccomp::runtime::{self, Container, Engine, Lookup};
-use oci_seccomp::sealed::{self, Mount};
+use oci_seccomp::sealed::{self, Sealed};
 
 use self::declared::declared;
 use self::described::described;
@@ -46,7 +46,7 @@ const GUESSED_PATIENCE: Duration = Duration::from_millis(100);
 pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let ours = || Failure::with_status(OURS);
     let (id, argv) = words(&args).map_err(ours())?;
-    let (sought, mount) = seek(&args, id.as_deref()).map_err(ours())?;
+    let (sought, sealed) = seek(&args, id.as_deref()).map_err(ours())?;
     let direct = args.tty || args.detach;
     let streams = Streams::new(direct).map_err(ours())?;
     let (container, joined) = match sought {
@@ -59,7 +59,10 @@ pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
         })?,
     };
     let about = about(&container);
-    let status = attend(&args, joined, streams, mount);
+    if joined.filters() == 0 && inspect::own_count().is_ok_and(|own| own == 0) {
+        warn!("{about}: no seccomp section, and no filter on its init: nor has this process");
+    }
+    let status = attend(&args, joined, streams, sealed);
     let status = status.context(about).map_err(ours())?;
     Ok(ExitCode::from(status))
 }
@@ -93,11 +96,11 @@ enum Sought {
 /// Begins to look for the container, and on the way seals this process: before
 /// it goes near the container, nothing of the host's file can be reached
 /// through it.
-fn seek(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<(Sought, Mount)> {
+fn seek(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<(Sought, Sealed)> {
     if let (Some(pid), Some(bundle)) = (args.pid, &args.bundle) {
-        let mount = sealed::ensure(|| Ok(String::new()))?;
+        let sealed = sealed::ensure(|| Ok(String::new()))?;
         let container = runtime::by_pid(Pid::from_raw(pid), bundle)?;
-        return Ok((Sought::Given(Box::new(container)), mount));
+        return Ok((Sought::Given(Box::new(container)), sealed));
     }
     let id = id.context("name a container, or --pid and --bundle")?;
     let engine = match &args.runtime {
@@ -111,13 +114,13 @@ fn seek(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<(Sought, Mount)> {
         Some(words) => Lookup::take_over(&words, &engine, root, id)?,
         None => Lookup::begin(&engine, root, id)?,
     });
-    let mount = sealed::ensure(|| match lookup.take() {
+    let sealed = sealed::ensure(|| match lookup.take() {
         Some(lookup) => lookup.hand_over(),
         None => Ok(String::new()),
     })?;
     // Only a process that is replaced takes it.
     let lookup = lookup.context("the look-up is lost")?;
-    Ok((Sought::Asked(lookup), mount))
+    Ok((Sought::Asked(lookup), sealed))
 }
 
 /// What is not done for a container that was only guessed.
@@ -306,12 +309,6 @@ fn beside(
             );
         }
     };
-    if programs.is_empty() && layers.is_empty() {
-        warn!(
-            "container {}: no seccomp section, and no filter on its init: nor has this process",
-            container.state.id
-        );
-    }
     let cache = source::cache(&args.cache);
     let mut gaps = gaps(&programs, layers, cache.as_ref());
     if !args.inherit_filters
@@ -356,7 +353,7 @@ fn attend(
     args: &ExecArgs,
     mut joined: Joined,
     streams: Streams,
-    mount: Mount,
+    mut sealed: Sealed,
 ) -> anyhow::Result<u8> {
     let pid = joined.pid();
     if let Some(path) = &args.pid_file {
@@ -375,7 +372,7 @@ fn attend(
     // Threads from here on: this process forks no more.
     let copying = streams.copy().context("cannot copy the standard streams")?;
     joined.release()?;
-    drop(mount);
+    sealed.unmount();
     let status = relay(pid, joined.pidfd(), signals, terminal);
     if status.is_err() {
         // Nobody would stand in front of it.

@@ -187,6 +187,12 @@ impl Joined {
         self.tracee.pid()
     }
 
+    /// How many filters it has of those that were asked for.
+    #[must_use]
+    pub const fn filters(&self) -> usize {
+        self.filters
+    }
+
     /// It, pinned.
     #[must_use]
     pub const fn pidfd(&self) -> &PidFd {

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -25,6 +27,7 @@ pub struct Joined {
     pub(super) tracee: Tracee,
     pub(super) pidfd: PidFd,
     pub(super) terminal: Option<OwnedFd>,
+    pub(super) filters: usize,
     released: bool,
 }
 
@@ -32,8 +35,12 @@ impl Joined {
     /// Lets it run, untraced; it then lives on without this value.
     ///
     /// # Errors
-    /// [`Error::Call`]: it was killed meanwhile, most likely.
+    /// [`Error::Ended`]: it was killed meanwhile.
     pub fn release(&mut self) -> Result<(), Error> {
+        // One that is stopped answers.
+        if self.tracee.registers().is_err() {
+            return Err(early("process", self.tracee.wait()));
+        }
         self.tracee.detach(0).map_err(call("let the process run"))?;
         self.released = true;
         Ok(())
@@ -48,6 +55,10 @@ impl Drop for Joined {
     }
 }
 
+/// How long one that was killed may take to end. In a paused container it ends
+/// when that goes on: not before, but no less surely.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Kills a tracee that is a child of ours, and waits for its end.
 fn end(tracee: &Tracee) {
     // Its number is its own only as long as it was not reaped.
@@ -55,12 +66,14 @@ fn end(tracee: &Tracee) {
         return;
     }
     let _ = kill(tracee.pid(), Signal::SIGKILL);
-    while let Ok(stop) = tracee.wait() {
-        if matches!(stop, Stop::Ended(_)) {
-            return;
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match tracee.try_wait() {
+            Ok(Some(Stop::Ended(_))) | Err(_) => return,
+            // A stop that was on its way: the signal is already there.
+            Ok(Some(_)) => drop(tracee.resume(Resume::Cont, 0)),
+            Ok(None) => sleep(Duration::from_micros(20)),
         }
-        // A stop that was on its way: the signal is already there.
-        let _ = tracee.resume(Resume::Cont, 0);
     }
 }
 
@@ -176,6 +189,7 @@ pub fn join(request: &Request<'_>) -> Result<Joined, Error> {
         tracee,
         pidfd,
         terminal,
+        filters: request.layers.len(),
         released: false,
     })
 }

@@ -3,6 +3,10 @@
 //! To start an engine takes longer than to join a container. So the joining
 //! begins with a guess, and ends when the engine has answered: what it says
 //! counts, and a guess that differs is thrown away.
+//!
+//! The command stands in the container meanwhile, with its arguments and its
+//! streams. So a guess is made for the very process that the runtime has made
+//! the container's init, and no other that has its number since.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -22,15 +26,27 @@ enum Kept {
     Runc,
 }
 
-#[derive(Deserialize)]
-struct Status {
+/// What it says, as far as it is of use.
+#[derive(Debug, PartialEq, Eq)]
+struct Init {
     pid: i32,
+    /// Field 22 of `/proc/PID/stat`.
+    started: u64,
+    bundle: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Crun {
+    pid: i32,
+    process_start_time: u64,
     bundle: PathBuf,
 }
 
 #[derive(Deserialize)]
 struct Runc {
     init_process_pid: i32,
+    init_process_start: u64,
     config: Object<RuncConfig>,
 }
 
@@ -52,7 +68,11 @@ pub(super) fn guess(engine: &Path, root: Option<&Path>, id: &str) -> Option<Cont
         None if !Uid::effective().is_root() => return None,
         None => kept.root(),
     };
-    let (pid, bundle) = kept.read(&root.join(id))?;
+    let Init {
+        pid,
+        started,
+        bundle,
+    } = kept.read(&root.join(id))?;
     let state = State {
         oci_version: None,
         id: id.into(),
@@ -61,7 +81,7 @@ pub(super) fn guess(engine: &Path, root: Option<&Path>, id: &str) -> Option<Cont
         bundle,
         annotations: Default::default(),
     };
-    pin::guessed(state, engine).ok()
+    pin::guessed(state, engine, started)
 }
 
 impl Kept {
@@ -73,25 +93,42 @@ impl Kept {
         })
     }
 
-    /// The number of init, and the bundle.
-    fn read(self, folder: &Path) -> Option<(i32, PathBuf)> {
+    /// Init and the bundle of a container that was started.
+    fn read(self, folder: &Path) -> Option<Init> {
+        // Both make and keep this until then.
+        if folder.join("exec.fifo").symlink_metadata().is_ok() {
+            return None;
+        }
         let read = |name| input::read_regular(&folder.join(name), CONFIG_LIMIT).ok();
         match self {
             Self::Crun => {
-                let Object(Status { pid, bundle }) = serde_json::from_str(&read("status")?).ok()?;
-                Some((pid, bundle))
+                let Object(Crun {
+                    pid,
+                    process_start_time: started,
+                    bundle,
+                }) = serde_json::from_str(&read("status")?).ok()?;
+                Some(Init {
+                    pid,
+                    started,
+                    bundle,
+                })
             }
             Self::Runc => {
                 let text = read("state.json")?;
                 let Object(Runc {
-                    init_process_pid,
+                    init_process_pid: pid,
+                    init_process_start: started,
                     config: Object(config),
                 }) = serde_json::from_str(&text).ok()?;
                 let labels = config.labels.iter();
                 let bundle = labels
                     .rev()
                     .find_map(|label| label.strip_prefix("bundle="))?;
-                Some((init_process_pid, bundle.into()))
+                Some(Init {
+                    pid,
+                    started,
+                    bundle: bundle.into(),
+                })
             }
         }
     }
@@ -104,24 +141,41 @@ mod tests {
     #[test]
     fn reads_what_the_runtimes_keep() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let write = |name, text| std::fs::write(folder.path().join(name), text);
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
         let read = |kept: Kept| kept.read(folder.path());
+        let init = |bundle: &str| {
+            let bundle = bundle.into();
+            let (pid, started) = (7, 9);
+            Some(Init {
+                pid,
+                started,
+                bundle,
+            })
+        };
         assert_eq!(read(Kept::Crun), None);
-        write(
-            "status",
-            r#"{"pid": 7, "rootfs": "rootfs", "bundle": "/b"}"#,
-        )?;
-        assert_eq!(read(Kept::Crun), Some((7, "/b".into())));
-        for other in ["", "[7, \"/b\"]", r#"{"pid": "7", "bundle": "/b"}"#] {
+        let status = r#"{"pid": 7, "rootfs": "r", "process-start-time": 9, "bundle": "/b"}"#;
+        write("status", status)?;
+        assert_eq!(read(Kept::Crun), init("/b"));
+        let others = ["7", "process-start-time", "bundle"].map(|word| status.replace(word, "x"));
+        for other in others
+            .iter()
+            .map(String::as_str)
+            .chain(["", "[7, 9, \"/b\"]"])
+        {
             write("status", other)?;
             assert_eq!(read(Kept::Crun), None, "{other}");
         }
-        let labels = r#"["a=b", "bundle=/b=c"]"#;
-        let state = format!(r#"{{"init_process_pid": 7, "config": {{"labels": {labels}}}}}"#);
-        write("state.json", &state)?;
-        assert_eq!(read(Kept::Runc), Some((7, "/b=c".into())));
-        write("state.json", &state.replace("bundle", "b"))?;
+        let state = r#"{"init_process_pid": 7, "init_process_start": 9,
+            "config": {"labels": ["a=b", "bundle=/b=c"]}}"#;
+        write("state.json", state)?;
+        assert_eq!(read(Kept::Runc), init("/b=c"));
+        write("exec.fifo", "")?;
         assert_eq!(read(Kept::Runc), None);
+        std::fs::remove_file(folder.path().join("exec.fifo"))?;
+        for word in ["bundle", "init_process_start"] {
+            write("state.json", &state.replace(word, "x"))?;
+            assert_eq!(read(Kept::Runc), None, "{word}");
+        }
         Ok(())
     }
 

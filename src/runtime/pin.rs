@@ -95,13 +95,19 @@ impl Held {
     }
 }
 
-/// Holds on to a process that an engine might name.
-pub(super) fn guessed(state: State, engine: &Path) -> Result<Container, Error> {
-    let pid = state.pid.filter(|_| state.bundle.is_absolute());
-    let pid = pid.ok_or(Error::NobodyToAsk)?;
-    let init = hold(pid)?;
-    let proc = Proc::open().map_err(look(pid))?;
-    complete(pid, &proc, state, init, engine.display().to_string())
+/// Holds on to a process that an engine might name: the one that was started
+/// then, in clock ticks.
+pub(super) fn guessed(state: State, engine: &Path, started: u64) -> Option<Container> {
+    let pid = state.pid.filter(|_| state.bundle.is_absolute())?;
+    let init = hold(pid).ok()?;
+    let proc = Proc::open().ok()?;
+    if proc.start_time(&init).ok()? != started {
+        return None;
+    }
+    let container = complete(pid, &proc, state, init, engine.display().to_string()).ok()?;
+    // Two processes may have started in one tick.
+    let elsewhere = is_elsewhere(&container, &proc).ok()?;
+    (!elsewhere).then_some(container)
 }
 
 /// Holds on to a process that the caller answers for.

@@ -209,11 +209,27 @@ impl Helper {
     }
 }
 
+impl Helper {
+    /// One that the program that this process was before has started.
+    pub fn take_over(pid: Pid) -> Option<Self> {
+        // Nothing is made, and so dropped, of a number that is no child's: -1
+        // is everybody to kill(2).
+        is_child(pid).then(|| Self(pid))
+    }
+
+    /// Its number.
+    pub const fn pid(&self) -> Pid {
+        self.0
+    }
+}
+
 impl Drop for Helper {
     fn drop(&mut self) {
         // A child that was not waited for keeps its number.
-        let _ = kill(self.0, Signal::SIGKILL);
-        let _ = wait(self.0);
+        if is_child(self.0) {
+            let _ = kill(self.0, Signal::SIGKILL);
+            let _ = wait(self.0);
+        }
     }
 }
 
@@ -480,4 +496,22 @@ fn close_range(first: u32, last: u32) -> nix::Result<()> {
     // SAFETY: nothing in this process uses these descriptors again: it was
     // forked to run one function, which ends in _exit and holds none of them.
     Errno::result(unsafe { libc::close_range(first, last, 0) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_child_is_taken_over_and_ended() -> Result<(), Box<dyn std::error::Error>> {
+        // Whoever was none is alive to see the end of this test.
+        for other in [-1, 0, 1, getpid().as_raw()] {
+            assert!(Helper::take_over(Pid::from_raw(other)).is_none(), "{other}");
+        }
+        let child = std::process::Command::new("sleep").arg("600").spawn()?;
+        let pid = Pid::from_raw(child.id().cast_signed());
+        drop(Helper::take_over(pid).ok_or("no child")?);
+        assert!(!is_child(pid));
+        Ok(())
+    }
 }

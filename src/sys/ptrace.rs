@@ -204,16 +204,29 @@ impl Tracee {
     /// # Errors
     /// ECHILD when it is traced no more.
     pub fn wait(&self) -> nix::Result<Stop> {
-        let mut status = 0;
         loop {
-            // SAFETY: the kernel writes one int, and `status` is one.
-            let waited = unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, libc::__WALL) };
-            match Errno::result(waited) {
-                Err(Errno::EINTR) => {}
+            match self.wait_with(0) {
+                Err(Errno::EINTR) | Ok(None) => {}
                 Err(errno) => return Err(errno),
-                Ok(_) => return self.stop(status),
+                Ok(Some(status)) => return self.stop(status),
             }
         }
+    }
+
+    /// The next stop, if it has come.
+    ///
+    /// # Errors
+    /// As for [`Tracee::wait`].
+    pub fn try_wait(&self) -> nix::Result<Option<Stop>> {
+        let status = self.wait_with(libc::WNOHANG)?;
+        status.map(|status| self.stop(status)).transpose()
+    }
+
+    fn wait_with(&self, how: c_int) -> nix::Result<Option<c_int>> {
+        let (mut status, how) = (0, libc::__WALL | how);
+        // SAFETY: the kernel writes one int, and `status` is one.
+        let waited = unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, how) };
+        Ok((Errno::result(waited)? != 0).then_some(status))
     }
 
     /// What a wait status says.
