@@ -4,14 +4,18 @@
 #![forbid(unsafe_code)]
 
 use crate::bpf::Program;
+use crate::policy::Policy;
 use crate::profile::{self, Profile, Target};
 use crate::prove::{self, Disproof, Proof};
 use crate::translate::{self, Fault, Finding, FindingKind, Translation, translate};
 use crate::{compile, plain};
 
+pub use crate::plain::{Ambiguity, Error as CompareError};
+
 /// What to do about a profile in which the first of several matching rules is
 /// weaker than what libseccomp makes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnAmbiguity {
     /// Refuse it.
     #[default]
@@ -22,6 +26,7 @@ pub enum OnAmbiguity {
 
 /// How to read a profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// What the OCI spec leaves open.
     pub translate: translate::Options,
@@ -54,7 +59,7 @@ pub enum Error {
         /// "rule 2 (line 41): ".
         site: String,
         /// The two readings.
-        source: Box<plain::Ambiguity>,
+        source: Box<Ambiguity>,
     },
     /// Whether its order of rules matters cannot be said.
     #[error("{origin}: failed to compare the profile with libseccomp's reading of it")]
@@ -63,7 +68,7 @@ pub enum Error {
         origin: String,
         /// What failed.
         #[source]
-        source: plain::Error,
+        source: CompareError,
     },
     /// It cannot be compiled.
     #[error("{origin}: failed to compile the profile")]
@@ -86,17 +91,14 @@ pub enum Error {
     },
 }
 
-/// A profile and the program that was proven to mean the same.
+/// A profile and the program that was proven to mean the same: where there is
+/// one, there is a proof.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// As read.
-    pub profile: Profile,
-    /// As understood.
-    pub translation: Translation,
-    /// What may be loaded.
-    pub program: Program,
-    /// On what grounds.
-    pub proof: Proof,
+    pub(crate) profile: Profile,
+    pub(crate) translation: Translation,
+    pub(crate) program: Program,
+    pub(crate) proof: Proof,
 }
 
 impl Filter {
@@ -159,6 +161,43 @@ impl Filter {
             program,
             proof,
         })
+    }
+
+    /// The profile as it was read.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What the profile means: [`Policy::verdict`] answers for each call.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.translation.policy
+    }
+
+    /// What a person should know of the profile; [`Filter::describe`] puts it
+    /// into words.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.translation.findings
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn translation(&self) -> &Translation {
+        &self.translation
+    }
+
+    /// What may be loaded.
+    #[must_use]
+    pub const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// On what grounds.
+    #[must_use]
+    pub const fn proof(&self) -> Proof {
+        self.proof
     }
 
     /// A finding in words that number rules as the file does.
