@@ -10,8 +10,6 @@ use crate::prove::{self, Disproof, Proof};
 use crate::translate::{self, Fault, Finding, FindingKind, Translation, translate};
 use crate::{compile, plain};
 
-pub use crate::plain::{Ambiguity, Error as CompareError};
-
 /// What to do about a profile in which the first of several matching rules is
 /// weaker than what libseccomp makes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +57,7 @@ pub enum Error {
         /// "rule 2 (line 41): ".
         site: String,
         /// The two readings.
-        source: Box<Ambiguity>,
+        source: Box<plain::Ambiguity>,
     },
     /// Whether its order of rules matters cannot be said.
     #[error("{origin}: failed to compare the profile with libseccomp's reading of it")]
@@ -68,7 +66,7 @@ pub enum Error {
         origin: String,
         /// What failed.
         #[source]
-        source: CompareError,
+        source: plain::Error,
     },
     /// It cannot be compiled.
     #[error("{origin}: failed to compile the profile")]

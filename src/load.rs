@@ -9,8 +9,6 @@ use nix::errno::Errno;
 use oci_spec::runtime::LinuxSeccomp;
 use std::io;
 
-pub use crate::sys::seccomp::is_enabled;
-
 /// Why nothing was loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +27,13 @@ pub enum Error {
     /// The kernel refused the filter.
     #[error("the kernel refused the filter: {}", hint(.0))]
     Load(#[source] io::Error),
+}
+
+/// Whether the kernel has seccomp at all, by what /proc and prctl(2) say. Where
+/// it has not, nothing can be loaded.
+#[must_use]
+pub fn is_enabled() -> bool {
+    seccomp::is_enabled()
 }
 
 /// Sets `no_new_privs` on the calling thread, for good: neither it nor what it

@@ -103,6 +103,7 @@ impl Ambiguity {
 /// [`Error::TooMany`] where it would be busy for too long, and
 /// [`Error::Endless`] where it would be so for ever. A thread then remains
 /// that does not end.
+#[doc(hidden)]
 pub fn compile(
     section: &LinuxSeccomp,
     translation: &Translation,
@@ -244,7 +245,7 @@ fn add(
 ///
 /// # Errors
 /// [`Error`], where libseccomp makes nothing of the profile.
-pub fn check_order(
+pub(crate) fn check_order(
     section: &LinuxSeccomp,
     translation: &Translation,
 ) -> Result<Option<Ambiguity>, Error> {

@@ -119,26 +119,9 @@ macro_rules! architectures {
             /// All known architectures.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The OCI name: `SCMP_ARCH_X86_64`.
-            #[must_use]
-            pub const fn oci_name(self) -> &'static str {
-                match self { $(Self::$variant => $oci),* }
-            }
-            /// The short name: `x86_64`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
-            }
-            /// The token the kernel puts into `seccomp_data.arch`. x86_64 and
-            /// x32 share one.
-            #[must_use]
-            pub const fn audit(self) -> u32 {
-                match self { $(Self::$variant => $audit),* }
-            }
-            /// How many bits of an argument count: 32 or 64.
-            #[must_use]
-            pub(crate) const fn arg_bits(self) -> u32 {
-                match self { $(Self::$variant => $bits),* }
+            /// Names, OCI's and the short one; token; bits.
+            const fn row(self) -> (&'static str, &'static str, u32, u32) {
+                match self { $(Self::$variant => ($oci, $name, $audit, $bits)),* }
             }
         }
     };
@@ -174,6 +157,31 @@ architectures! {
 const AUDIT_ARCH_LE: u32 = 0x4000_0000;
 
 impl Arch {
+    /// The OCI name: `SCMP_ARCH_X86_64`.
+    #[must_use]
+    pub const fn oci_name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The short name: `x86_64`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The token the kernel puts into `seccomp_data.arch`. x86_64 and x32 share
+    /// one.
+    #[must_use]
+    pub const fn audit(self) -> u32 {
+        self.row().2
+    }
+
+    /// How many bits of an argument count: 32 or 64.
+    #[must_use]
+    pub(crate) const fn arg_bits(self) -> u32 {
+        self.row().3
+    }
+
     /// The architecture this binary was built for.
     #[must_use]
     pub const fn native() -> Self {
