@@ -81,6 +81,7 @@ $(integration):
 
 doctest:
 	$(cargo) test --doc
+	$(cargo) test --doc --no-default-features
 
 soak: deps ## Arm 1000 containers one after another, and look for what is left (as root)
 	OCI_SECCOMP_SOAK=1000 $(cargo) test --test faults starts_one_after_another
@@ -135,9 +136,13 @@ lint: ## Check the format, and for mistakes
 	$(cargo) clippy --all-targets -- -D warnings
 	@# Not among those: it is no test for `cargo test` to find.
 	$(cargo) clippy --test matrix -- -D warnings
+	@# The library alone, as its users have it.
+	$(cargo) clippy --no-default-features --lib --examples --test library -- -D warnings
 
 doc: ## Build the library's documentation
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
+	@# Without the program's modules, which is what is published.
+	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps --no-default-features
 
 man: build/man/oci-seccomp.1 ## Write the man pages and the shells' completions
 

@@ -2,8 +2,9 @@
 //!
 //!     cargo run --example confine -- PROFILE COMMAND [ARGUMENT…]
 //!
-//! The profile has to allow what the command calls, and before that an execve of
-//! it for each folder of PATH. `oci-seccomp init` asks less of a profile.
+//! The profile has to allow what the command calls, and before that what std does
+//! to execute it: an execve for each folder of PATH, and calls for signals and
+//! memory. `oci-seccomp init` makes only the execve.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -44,10 +45,7 @@ fn run() -> Result<Infallible, Box<dyn Error>> {
         eprintln!("confine: {origin}: {}", filter.describe(finding));
     }
 
-    // All that allocates comes before, as far as it can.
-    let mut command = Command::new(command);
-    command.args(args);
     load::set_no_new_privs()?;
     load::load(&filter)?;
-    Err(command.exec().into())
+    Err(Command::new(command).args(args).exec().into())
 }

@@ -6,8 +6,9 @@
 #[path = "library/api.rs"]
 mod api;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use oci_seccomp::{compile, filter, load, plain, profile, prove, translate};
@@ -30,6 +31,38 @@ fn filters_and_errors_go_from_thread_to_thread() {
     goes::<profile::Error>();
     goes::<prove::Disproof>();
     goes::<translate::Error>();
+}
+
+/// Not the tests' folders, and no big data.
+#[test]
+fn the_package_has_what_a_user_reads_and_builds() {
+    let listed = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["package", "--list", "--allow-dirty", "--quiet"])
+        .output()
+        .expect("cargo");
+    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
+    let tops = listed.lines().filter_map(|path| path.split('/').next());
+    // What cargo adds by itself.
+    let tops = tops.filter(|top| !top.starts_with(".cargo") && !top.starts_with("Cargo."));
+    let expected = [
+        "CHANGELOG.md",
+        "LICENSE",
+        "README.md",
+        "SECURITY.md",
+        "build.rs",
+        "docs",
+        "examples",
+        "src",
+        "testdata",
+    ];
+    assert_eq!(tops.collect::<BTreeSet<_>>(), expected.into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = listed
+        .lines()
+        .filter_map(|path| fs::metadata(root.join(path)).ok());
+    let bytes: u64 = files.map(|file| file.len()).sum();
+    assert!(bytes < 3 << 20, "{bytes} bytes");
 }
 
 /// The example, built as somebody would who uses the library alone.

@@ -115,9 +115,9 @@
 //!
 //! A mistake in a profile is an error where it would not do what it says, and a
 //! [`Finding`](translate::Finding) where it does what it says but that may not be what is
-//! wanted. Each module has one error type, which may grow. The message is one line in
-//! lower case; what lies below it is its [`source`](std::error::Error::source). With an
-//! error nothing is loaded, and nothing is half done. Nothing panics on any input.
+//! wanted. Each step has an error type of its own, which may grow. The message is one line;
+//! what lies below it is its [`source`](std::error::Error::source). With an error nothing
+//! is loaded, and nothing is half done. No text makes anything panic.
 //!
 //! # What it does not do
 //!
@@ -131,10 +131,9 @@
 //! # Platform
 //!
 //! Linux on x86_64, with profiles for x86 and x32 processes on it; programs for the other
-//! architectures of the spec can be made and asked. It takes libseccomp 2.5 or later with
-//! its headers' package (`libseccomp-dev`); `LIBSECCOMP_LIB_PATH` and
-//! `LIBSECCOMP_LINK_TYPE` (`static`) say where it is and how to link it. Rust 1.88 or
-//! later.
+//! architectures of the spec can be made and asked. libseccomp 2.5 or later is linked to
+//! (Debian's `libseccomp-dev`): `LIBSECCOMP_LIB_PATH` says where it is when this is built,
+//! and `LIBSECCOMP_LINK_TYPE=static` has it linked statically. Rust 1.88 or later.
 //!
 //! # Safety
 //!

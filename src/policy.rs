@@ -288,7 +288,7 @@ impl Compare {
 /// An argument and what it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Condition {
-    /// Index of the argument, 0 to 5.
+    /// Index of the argument, 0 to 5; whatever looks at another panics.
     pub arg: u8,
     /// The comparison, with constants as the profile wrote them.
     pub compare: Compare,
