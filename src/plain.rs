@@ -245,7 +245,8 @@ fn add(
 ///
 /// # Errors
 /// [`Error`], where libseccomp makes nothing of the profile.
-pub(crate) fn check_order(
+#[doc(hidden)]
+pub fn check_order(
     section: &LinuxSeccomp,
     translation: &Translation,
 ) -> Result<Option<Ambiguity>, Error> {
