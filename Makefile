@@ -53,7 +53,7 @@ ENGINES ?= --all
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
 .PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc man install \
-	uninstall deb licenses deny reproducible clean
+	uninstall deb licenses deny semver reproducible clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -194,6 +194,12 @@ licenses: ## Write what is linked into the program, with the licences, to build/
 deny: ## Check the licences and sources of what the program is made of
 	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny check licenses bans sources
+
+# The library alone; not static, since the tool also asks for dynamic libraries.
+BASE ?= HEAD
+semver: ## Say what breaks users of the library since a commit: BASE=HEAD
+	command -v cargo-semver-checks >/dev/null || $(CARGO) install cargo-semver-checks --locked
+	RUSTFLAGS='-C target-feature=-crt-static' $(CARGO) semver-checks --only-explicit-features --baseline-rev '$(BASE)'
 
 clean: ## Remove what was built
 	$(CARGO) clean
