@@ -28,15 +28,19 @@
 //! - [`load`](mod@load) gives the kernel what was proven.
 //!
 //! [`Filter`](filter::Filter) is all of these in one, and the only thing that can be
-//! loaded: where there is one there is a proof.
+//! loaded: where there is one there is a proof. It is of every class of calls, unless a
+//! rule's arguments make too many to be tried; then it is of a sample, and
+//! [`complete`](prove::Proof::complete) is false.
 //!
 //! ```
+//! use std::error::Error;
+//!
 //! use oci_seccomp::filter::{Filter, Options};
 //! use oci_seccomp::policy::{Action, Arch, Call};
 //! use oci_seccomp::profile::Target;
 //! use oci_seccomp::{load, syscalls};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 //! let text = r#"{
 //!     "defaultAction": "SCMP_ACT_ALLOW",
 //!     "syscalls": [{
@@ -58,9 +62,12 @@
 //! let (answer, _) = filter.program().run(&call);
 //! assert_eq!(Action::from_ret(answer), Action::Errno(28));
 //!
+//! if !load::is_enabled() {
+//!     return Err("this kernel has no seccomp".into());
+//! }
 //! // A filter stays until the thread ends, so this one is on a thread of its own.
-//! let confined = std::thread::spawn(move || -> Result<_, load::Error> {
-//!     load::set_no_new_privs().map_err(load::Error::Load)?;
+//! let confined = std::thread::spawn(move || -> Result<_, Box<dyn Error + Send + Sync>> {
+//!     load::set_no_new_privs()?;
 //!     load::load(&filter)?;
 //!     Ok(std::fs::create_dir("/tmp/never-made"))
 //! });
