@@ -61,7 +61,9 @@ pub enum Error {
     )]
     Copy(#[source] io::Error),
     /// It was started over, and still runs from a file that can be written to.
-    #[error("this program does not run from a sealed file, though {LEFT} is set: unset it")]
+    #[error(
+        "this program does not run from a sealed file, though OCI_SECCOMP_LEFT is set: unset it"
+    )]
     Unsealed,
     /// It cannot be hidden.
     #[error("failed to make this process undumpable")]
