@@ -53,7 +53,7 @@ ENGINES ?= --all
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
 .PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc man install \
-	uninstall deb licenses deny reproducible clean
+	uninstall deb licenses deny semver reproducible clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -81,6 +81,7 @@ $(integration):
 
 doctest:
 	$(cargo) test --doc
+	$(cargo) test --doc --no-default-features
 
 soak: deps ## Arm 1000 containers one after another, and look for what is left (as root)
 	OCI_SECCOMP_SOAK=1000 $(cargo) test --test faults starts_one_after_another
@@ -135,9 +136,13 @@ lint: ## Check the format, and for mistakes
 	$(cargo) clippy --all-targets -- -D warnings
 	@# Not among those: it is no test for `cargo test` to find.
 	$(cargo) clippy --test matrix -- -D warnings
+	@# The library alone, as its users have it.
+	$(cargo) clippy --no-default-features --lib --examples --test library -- -D warnings
 
 doc: ## Build the library's documentation
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps
+	@# Without the program's modules, which is what is published.
+	RUSTDOCFLAGS='-D warnings' $(cargo) doc --no-deps --no-default-features
 
 man: build/man/oci-seccomp.1 ## Write the man pages and the shells' completions
 
@@ -189,6 +194,12 @@ licenses: ## Write what is linked into the program, with the licences, to build/
 deny: ## Check the licences and sources of what the program is made of
 	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny check licenses bans sources
+
+# The library alone; not static, since the tool also asks for dynamic libraries.
+BASE ?= HEAD
+semver: ## Say what breaks users of the library since a commit: BASE=HEAD
+	command -v cargo-semver-checks >/dev/null || $(CARGO) install cargo-semver-checks --locked
+	RUSTFLAGS='-C target-feature=-crt-static' $(CARGO) semver-checks --only-explicit-features --baseline-rev '$(BASE)'
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -13,7 +13,6 @@ use oci_seccomp::lint::{self, Severity, Surroundings};
 use oci_seccomp::peers;
 use oci_seccomp::policy::{Action, Arch};
 use oci_seccomp::profile::{KernelVersion, Target};
-use oci_seccomp::translate;
 
 /// A folder of the corpus; none is a failure in CI.
 fn corpus(folder: &str) -> Option<PathBuf> {
@@ -41,19 +40,18 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 }
 
 fn target() -> Target {
-    Target {
-        capabilities: Default::default(),
-        arch: Arch::native(),
-        kernel: KernelVersion { major: 6, minor: 1 },
-    }
+    Target::new(
+        Default::default(),
+        Arch::native(),
+        KernelVersion { major: 6, minor: 1 },
+    )
 }
 
 fn options(enosys: bool, ambiguity: OnAmbiguity) -> Options {
-    let strict = false;
-    Options {
-        translate: translate::Options { strict, enosys },
-        ambiguity,
-    }
+    let mut options = Options::default();
+    options.translate.enosys = enosys;
+    options.ambiguity = ambiguity;
+    options
 }
 
 #[test]
@@ -82,7 +80,7 @@ fn libseccomps_own_tests_come_out_the_same() {
             }
         };
         for (i, case) in file.cases.iter().enumerate() {
-            match case.run(&filter.translation, &filter.program) {
+            match case.run(filter.translation(), filter.program()) {
                 Ok(Outcome::Passed) => passed += 1,
                 Ok(Outcome::Skipped(_)) => skipped += 1,
                 Ok(Outcome::Failed(f)) => {
@@ -110,7 +108,7 @@ fn every_profile_of_the_wild_is_proven_or_refused_with_its_line() {
     for (name, text) in files(&folder) {
         match Filter::parse(&name, &text, &target(), options(true, OnAmbiguity::Refuse)) {
             Ok(filter) => {
-                assert!(filter.proof.complete, "{name}");
+                assert!(filter.proof().complete, "{name}");
                 proven += 1;
             }
             Err(Error::Ambiguous { source, .. }) => panic!("{name}: {source}"),
@@ -141,8 +139,8 @@ fn findings_on_profiles_of_the_wild_are_few_and_true() {
         let Ok(filter) = Filter::parse(&name, &text, &target(), options) else {
             continue;
         };
-        let translation = &filter.translation;
-        let readings = peers::readings(&filter.profile.section, translation);
+        let translation = filter.translation();
+        let readings = peers::readings(&filter.profile().section, translation);
         let around = Surroundings {
             readings: &readings,
             ..Surroundings::default()
@@ -152,7 +150,7 @@ fn findings_on_profiles_of_the_wild_are_few_and_true() {
         assert!(warnings.count() < 10, "{name}: {findings:#?}");
         for witness in findings.iter().flat_map(|f| &f.witness) {
             let call = &witness.call;
-            let (ret, _) = filter.program.run(call);
+            let (ret, _) = filter.program().run(call);
             match &witness.by {
                 None => {
                     assert_eq!(

@@ -36,17 +36,15 @@ fn made(arch: Arch, nr: u32, given: &[u64]) -> Made {
 }
 
 fn policy(profile: &Value) -> Policy {
-    let target = Target {
-        capabilities: Default::default(),
-        arch: Arch::native(),
-        kernel: KernelVersion { major: 6, minor: 1 },
-    };
-    let options = Options {
-        ambiguity: OnAmbiguity::First,
-        ..Options::default()
-    };
+    let target = Target::new(
+        Default::default(),
+        Arch::native(),
+        KernelVersion { major: 6, minor: 1 },
+    );
+    let mut options = Options::default();
+    options.ambiguity = OnAmbiguity::First;
     let filter = Filter::parse("profile", &profile.to_string(), &target, options);
-    filter.unwrap().translation.policy
+    filter.unwrap().policy().clone()
 }
 
 /// What the probe prints for each call, made in a child of its own under the

@@ -13,7 +13,7 @@ use oci_seccomp::policy::{Action, Arch, Call};
 use oci_seccomp::profile::{KernelVersion, Target};
 use oci_seccomp::report::{ConditionReport, Context, Report};
 use oci_seccomp::style::Style;
-use oci_seccomp::{peers, plain, prove, translate};
+use oci_seccomp::{peers, plain, prove};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -348,21 +348,18 @@ fn constants(profile: &Value) -> Vec<u64> {
 }
 
 fn options(enosys: bool, ambiguity: OnAmbiguity) -> Options {
-    Options {
-        translate: translate::Options {
-            strict: false,
-            enosys,
-        },
-        ambiguity,
-    }
+    let mut options = Options::default();
+    options.translate.enosys = enosys;
+    options.ambiguity = ambiguity;
+    options
 }
 
 fn parse(profile: &Value, options: Options) -> Result<Filter, Error> {
-    let target = Target {
-        capabilities: Default::default(),
-        arch: Arch::X86_64,
-        kernel: KernelVersion { major: 6, minor: 1 },
-    };
+    let target = Target::new(
+        Default::default(),
+        Arch::X86_64,
+        KernelVersion { major: 6, minor: 1 },
+    );
     Filter::parse("random", &profile.to_string(), &target, options)
 }
 
@@ -392,11 +389,11 @@ proptest! {
         for _ in 0..CALLS_PER_PROFILE {
             let call = calls.call(&constants);
             let expected = read_by_hand(&profile, enosys, &call);
-            let meant = filter.translation.policy.verdict(&call).action;
+            let meant = filter.policy().verdict(&call).action;
             prop_assert_eq!(meant, expected, "reference, {:x?}", call);
-            let (got, steps) = filter.program.run(&call);
+            let (got, steps) = filter.program().run(&call);
             prop_assert_eq!(got, expected.to_ret(), "program, {:x?}", call);
-            prop_assert!(steps <= filter.program.instructions().len());
+            prop_assert!(steps <= filter.program().instructions().len());
         }
     }
 
@@ -415,9 +412,9 @@ proptest! {
             Err(Error::Compare { .. }) => return Ok(()),
             Err(e) => panic!("{e}"),
         };
-        let plain = plain::compile(&filter.profile.section, &filter.translation, None);
+        let plain = plain::compile(&filter.profile().section, filter.translation(), None);
         let Ok(plain) = plain else { return Ok(()) };
-        let policy = &filter.translation.policy;
+        let policy = filter.policy();
         let constants = constants(&profile);
         let mut calls = Calls(seed);
         for _ in 0..CALLS_PER_PROFILE {
@@ -445,10 +442,10 @@ proptest! {
     #[test]
     fn findings_are_true(profile in profile()) {
         let filter = parse(&profile, options(true, OnAmbiguity::First)).unwrap();
-        let policy = &filter.translation.policy;
+        let policy = filter.policy();
         let report = Report::new(&filter, &Context::default());
         prop_assert!(report.to_text(Style::PLAIN, true).len() > 100);
-        let readings = peers::readings(&filter.profile.section, &filter.translation);
+        let readings = peers::readings(&filter.profile().section, filter.translation());
         let around = Surroundings { readings: &readings, ..Surroundings::default() };
         for finding in lint::findings(&filter, &around) {
             for witness in &finding.witness {
@@ -471,7 +468,7 @@ proptest! {
                 // the way; such a rule is never the default.
                 let without = parse(&without, options(true, OnAmbiguity::First)).unwrap();
                 let mut differs = None;
-                prove::compare(policy, &without.program, None, |w| {
+                prove::compare(policy, without.program(), None, |w| {
                     differs = Some(w);
                     ControlFlow::Break(())
                 });
@@ -492,7 +489,7 @@ proptest! {
             let whole = Explanation::new(&filter, &question, false);
             for _ in 0..2 {
                 let call = Call { audit: X86_64_TOKEN, nr: question.nr, ..calls.call(&constants) };
-                let expected = filter.translation.policy.verdict(&call).action.to_string();
+                let expected = filter.policy().verdict(&call).action.to_string();
                 let first = whole.outcomes.iter().find(|o| o.conditions.iter().all(|c| met(c, &call)));
                 prop_assert_eq!(&first.unwrap().action, &expected, "{:x?}", call);
                 let given = Question { given: call.args.map(Some), ..question.clone() };

@@ -19,16 +19,6 @@ use crate::sys::seccomp::{self, Mode};
 /// changes its meaning.
 pub const SCHEMA: u32 = 1;
 
-/// Whether the kernel has seccomp: by `/proc/self/status`, or where that
-/// cannot be read, by prctl(2), which answers EINVAL only if it has not.
-#[must_use]
-pub fn is_enabled() -> bool {
-    let in_status = read("/proc/self/status")
-        .is_some_and(|status| status.lines().any(|line| line.starts_with("Seccomp:")));
-    in_status
-        || (seccomp::mode() != Err(Errno::EINVAL) && seccomp::filter_mode_available() != Ok(false))
-}
-
 /// The answers to all probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Features {
@@ -36,7 +26,7 @@ pub struct Features {
     pub schema: u32,
     /// uname(2): the release.
     pub kernel: Option<String>,
-    /// [`is_enabled`].
+    /// [`seccomp::is_enabled`].
     pub seccomp: bool,
     /// Whether programs can be loaded (`CONFIG_SECCOMP_FILTER`).
     pub filter_mode: Option<bool>,
@@ -118,7 +108,7 @@ impl Features {
         Self {
             schema: SCHEMA,
             kernel: kernel(),
-            seccomp: is_enabled(),
+            seccomp: seccomp::is_enabled(),
             filter_mode: seccomp::filter_mode_available().ok(),
             actions: actions(),
             flags: flags(),

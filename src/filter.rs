@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::bpf::Program;
+use crate::policy::Policy;
 use crate::profile::{self, Profile, Target};
 use crate::prove::{self, Disproof, Proof};
 use crate::translate::{self, Fault, Finding, FindingKind, Translation, translate};
@@ -12,6 +13,7 @@ use crate::{compile, plain};
 /// What to do about a profile in which the first of several matching rules is
 /// weaker than what libseccomp makes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnAmbiguity {
     /// Refuse it.
     #[default]
@@ -22,6 +24,7 @@ pub enum OnAmbiguity {
 
 /// How to read a profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// What the OCI spec leaves open.
     pub translate: translate::Options,
@@ -86,17 +89,14 @@ pub enum Error {
     },
 }
 
-/// A profile and the program that was proven to mean the same.
+/// A profile and the program that was proven to mean the same: where there is
+/// one, there is a proof.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// As read.
-    pub profile: Profile,
-    /// As understood.
-    pub translation: Translation,
-    /// What may be loaded.
-    pub program: Program,
-    /// On what grounds.
-    pub proof: Proof,
+    pub(crate) profile: Profile,
+    pub(crate) translation: Translation,
+    pub(crate) program: Program,
+    pub(crate) proof: Proof,
 }
 
 impl Filter {
@@ -159,6 +159,43 @@ impl Filter {
             program,
             proof,
         })
+    }
+
+    /// The profile as it was read.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What the profile means: [`Policy::verdict`] answers for each call.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.translation.policy
+    }
+
+    /// What a person should know of the profile; [`Filter::describe`] puts it
+    /// into words.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.translation.findings
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn translation(&self) -> &Translation {
+        &self.translation
+    }
+
+    /// What may be loaded.
+    #[must_use]
+    pub const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// On what grounds.
+    #[must_use]
+    pub const fn proof(&self) -> Proof {
+        self.proof
     }
 
     /// A finding in words that number rules as the file does.

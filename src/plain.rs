@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::bpf::Program;
-use crate::compile::{self, unit};
+use crate::compile::{self, LibseccompError, unit};
 use crate::policy::{Action, Arch, ArchRules, Call, Clause, Condition, Policy, Verdict};
 use crate::prove;
 use crate::syscalls::{Wiring, resolve, scmp_arch};
@@ -29,7 +29,7 @@ pub enum Error {
         name: String,
         /// libseccomp's words.
         #[source]
-        source: SeccompError,
+        source: LibseccompError,
     },
     /// It would keep libseccomp busy for too long.
     #[error(
@@ -103,6 +103,7 @@ impl Ambiguity {
 /// [`Error::TooMany`] where it would be busy for too long, and
 /// [`Error::Endless`] where it would be so for ever. A thread then remains
 /// that does not end.
+#[doc(hidden)]
 pub fn compile(
     section: &LinuxSeccomp,
     translation: &Translation,
@@ -168,7 +169,7 @@ fn build(default: Action, arches: &[Arch], additions: Vec<Addition>) -> Result<P
     let mut context = unit::context(Arch::native(), scmp_action(default))?;
     for &arch in arches.iter().filter(|&&a| a != Arch::native()) {
         let added = context.add_arch(scmp_arch(arch));
-        added.map_err(compile::Error::from)?;
+        added.map_err(compile::Error::libseccomp)?;
     }
     for Addition {
         rule,
@@ -177,7 +178,11 @@ fn build(default: Action, arches: &[Arch], additions: Vec<Addition>) -> Result<P
         clause,
     } in additions
     {
-        add(&mut context, call, &clause).map_err(|source| Error::Refused { rule, name, source })?;
+        add(&mut context, call, &clause).map_err(|said| Error::Refused {
+            rule,
+            name,
+            source: LibseccompError(said),
+        })?;
     }
     Ok(unit::export(&context)?)
 }
@@ -240,6 +245,7 @@ fn add(
 ///
 /// # Errors
 /// [`Error`], where libseccomp makes nothing of the profile.
+#[doc(hidden)]
 pub fn check_order(
     section: &LinuxSeccomp,
     translation: &Translation,
@@ -252,7 +258,7 @@ pub fn check_order(
     let names = names_of(section, policy, &contested);
     let program = match compile(section, translation, Some(&names)) {
         Err(Error::Refused { rule, name, source })
-            if source.errno() == Some(SeccompErrno::EEXIST) =>
+            if source.0.errno() == Some(SeccompErrno::EEXIST) =>
         {
             return Ok(Some(Ambiguity::Contradiction { rule, name }));
         }

@@ -11,14 +11,15 @@ use std::fmt;
 
 /// The largest errno a filter can return: the kernel caps the value at
 /// `MAX_ERRNO` (4095), and libseccomp refuses that one too.
-pub const MAX_ERRNO: u32 = 4094;
+pub(crate) const MAX_ERRNO: u32 = 4094;
 /// The bit that tells an x32 call from an x86_64 one (`__X32_SYSCALL_BIT`).
-pub const X32_BIT: u32 = 0x4000_0000;
+pub(crate) const X32_BIT: u32 = 0x4000_0000;
 /// `ENOSYS`, the answer to calls newer than the profile.
-pub const ENOSYS: u16 = 38;
+pub(crate) const ENOSYS: u16 = 38;
 
 /// What the kernel does with a call; seccomp(2), "filter return values".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Action {
     /// End the process with SIGSYS.
     KillProcess,
@@ -111,32 +112,16 @@ macro_rules! architectures {
         /// An architecture as the OCI spec names it (`SCMP_ARCH_*`).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(missing_docs)]
+        #[non_exhaustive]
         pub enum Arch { $($variant),* }
 
         impl Arch {
             /// All known architectures.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The OCI name: `SCMP_ARCH_X86_64`.
-            #[must_use]
-            pub const fn oci_name(self) -> &'static str {
-                match self { $(Self::$variant => $oci),* }
-            }
-            /// The short name: `x86_64`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
-            }
-            /// The token the kernel puts into `seccomp_data.arch`. x86_64 and
-            /// x32 share one.
-            #[must_use]
-            pub const fn audit(self) -> u32 {
-                match self { $(Self::$variant => $audit),* }
-            }
-            /// How many bits of an argument count: 32 or 64.
-            #[must_use]
-            pub const fn arg_bits(self) -> u32 {
-                match self { $(Self::$variant => $bits),* }
+            /// Names, OCI's and the short one; token; bits.
+            const fn row(self) -> (&'static str, &'static str, u32, u32) {
+                match self { $(Self::$variant => ($oci, $name, $audit, $bits)),* }
             }
         }
     };
@@ -172,6 +157,31 @@ architectures! {
 const AUDIT_ARCH_LE: u32 = 0x4000_0000;
 
 impl Arch {
+    /// The OCI name: `SCMP_ARCH_X86_64`.
+    #[must_use]
+    pub const fn oci_name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The short name: `x86_64`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The token the kernel puts into `seccomp_data.arch`. x86_64 and x32 share
+    /// one.
+    #[must_use]
+    pub const fn audit(self) -> u32 {
+        self.row().2
+    }
+
+    /// How many bits of an argument count: 32 or 64.
+    #[must_use]
+    pub(crate) const fn arg_bits(self) -> u32 {
+        self.row().3
+    }
+
     /// The architecture this binary was built for.
     #[must_use]
     pub const fn native() -> Self {
@@ -184,13 +194,13 @@ impl Arch {
     /// Whether both have the same byte order. A program reads `seccomp_data`
     /// in the kernel's own, so one program serves only one of them.
     #[must_use]
-    pub const fn same_endianness(self, other: Self) -> bool {
+    pub(crate) const fn same_endianness(self, other: Self) -> bool {
         self.audit() & AUDIT_ARCH_LE == other.audit() & AUDIT_ARCH_LE
     }
 
     /// Whether a call with this token and number is one of the architecture's.
     #[must_use]
-    pub const fn owns(self, audit: u32, nr: u32) -> bool {
+    pub(crate) const fn owns(self, audit: u32, nr: u32) -> bool {
         self.audit() == audit
             && match self {
                 // One token for two architectures: the number tells them
@@ -234,7 +244,7 @@ impl fmt::Display for Arch {
 pub struct Call {
     /// `AUDIT_ARCH_*` token.
     pub audit: u32,
-    /// Number; for x32 with [`X32_BIT`] set.
+    /// Number; for x32 with `__X32_SYSCALL_BIT` (bit 30) set.
     pub nr: u32,
     /// The six argument registers, 64 bits each.
     pub args: [u64; 6],
@@ -243,6 +253,7 @@ pub struct Call {
 /// What an argument is compared with; the OCI operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Compare {
     Ne(u64),
     Lt(u64),
@@ -277,7 +288,7 @@ impl Compare {
 /// An argument and what it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Condition {
-    /// Index of the argument, 0 to 5.
+    /// Index of the argument, 0 to 5; whatever looks at another panics.
     pub arg: u8,
     /// The comparison, with constants as the profile wrote them.
     pub compare: Compare,
@@ -324,7 +335,7 @@ impl Clause {
 
     /// Whether both say the same, whatever rules they come from.
     #[must_use]
-    pub fn same_effect(&self, other: &Self) -> bool {
+    pub(crate) fn same_effect(&self, other: &Self) -> bool {
         self.conditions == other.conditions && self.action == other.action
     }
 }
@@ -343,6 +354,7 @@ pub struct ArchRules {
 
 /// Flags of seccomp(2) that a profile can ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Flags {
     /// `SECCOMP_FILTER_FLAG_TSYNC`
     pub tsync: bool,
@@ -357,7 +369,7 @@ pub struct Flags {
 impl Flags {
     /// Each flag with its name, set or not.
     #[must_use]
-    pub const fn named(self) -> [(&'static str, bool); 4] {
+    pub(crate) const fn named(self) -> [(&'static str, bool); 4] {
         [
             ("SECCOMP_FILTER_FLAG_TSYNC", self.tsync),
             ("SECCOMP_FILTER_FLAG_LOG", self.log),
@@ -414,6 +426,7 @@ pub struct Policy {
 
 /// The action for a call, and what decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// What the kernel is to do.
     pub action: Action,

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 /// What an architecture makes of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Wiring {
     /// A call with this number.
     Direct(u32),
@@ -30,8 +31,21 @@ pub enum Wiring {
     Unknown,
 }
 
+impl Wiring {
+    /// The number that the call has of its own, for [`Call::nr`].
+    #[must_use]
+    pub const fn number(self) -> Option<u32> {
+        match self {
+            Self::Direct(nr) => Some(nr),
+            Self::Multiplexed { direct, .. } => direct,
+            Self::Absent | Self::Unknown => None,
+        }
+    }
+}
+
 /// How a multiplexer's first argument names a sub-call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Subcall {
     /// The bits of the argument that count. ipc(2) carries an interface
     /// version above bit 16 that selects no other call.
@@ -42,7 +56,7 @@ pub struct Subcall {
 
 /// libseccomp's word for an architecture.
 #[must_use]
-pub const fn scmp_arch(arch: Arch) -> ScmpArch {
+pub(crate) const fn scmp_arch(arch: Arch) -> ScmpArch {
     match arch {
         Arch::X86_64 => ScmpArch::X8664,
         Arch::X86 => ScmpArch::X86,
@@ -72,7 +86,7 @@ pub const fn scmp_arch(arch: Arch) -> ScmpArch {
 
 /// Whether the installed libseccomp can compile for an architecture.
 #[must_use]
-pub fn supported(arch: Arch) -> bool {
+pub(crate) fn supported(arch: Arch) -> bool {
     raw(arch, "read").is_some_and(|nr| nr >= 0)
 }
 
@@ -112,14 +126,9 @@ pub fn name(arch: Arch, nr: u32) -> Option<String> {
 
 /// The known name that is nearest to an unknown one, if any is near: what
 /// somebody may have meant.
-///
-/// ```
-/// assert_eq!(oci_seccomp::syscalls::nearest("opanat"), Some("openat"));
-/// assert_eq!(oci_seccomp::syscalls::nearest("pread"), Some("pread64"));
-/// assert_eq!(oci_seccomp::syscalls::nearest("frobnicate"), None);
-/// ```
+#[cfg(feature = "cli")]
 #[must_use]
-pub fn nearest(name: &str) -> Option<&'static str> {
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let libc = LIBC_NAMES.iter().find(|(libc, _)| *libc == name);
     if let Some((_, call)) = libc {
         return Some(call);
@@ -136,7 +145,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 
 /// A call for people: `x86_64 lseek(0x0, 0x6)`, without trailing zeros.
 #[must_use]
-pub fn describe(arch: Option<Arch>, call: &Call) -> String {
+pub(crate) fn describe(arch: Option<Arch>, call: &Call) -> String {
     let Call { audit, nr, args } = call;
     let place = match arch {
         Some(arch) => arch.to_string(),
@@ -151,7 +160,7 @@ pub fn describe(arch: Option<Arch>, call: &Call) -> String {
 
 /// Numbers at which an architecture's table starts.
 #[must_use]
-pub const fn base(arch: Arch) -> u32 {
+pub(crate) const fn base(arch: Arch) -> u32 {
     match arch {
         Arch::X32 => X32_BIT,
         Arch::Mips | Arch::Mipsel => 4000,
@@ -332,6 +341,18 @@ mod tests {
                     assert_eq!(theirs.cast_unsigned(), nr, "{name} {arch}");
                 }
             }
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn what_was_meant_is_a_letter_or_libcs_name_away() {
+        for (name, meant) in [
+            ("opanat", Some("openat")),
+            ("pread", Some("pread64")),
+            ("frobnicate", None),
+        ] {
+            assert_eq!(nearest(name), meant);
         }
     }
 

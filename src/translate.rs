@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How to read what the OCI spec leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// Refuse a name that nobody knows instead of skipping it.
     pub strict: bool,
@@ -85,6 +86,7 @@ pub enum Fault {
 
 /// Something a person should know that does not stop the profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// Index of the rule, `None` for the section as a whole.
     pub rule: Option<usize>,
@@ -142,12 +144,13 @@ pub enum FindingKind {
 
 /// A policy with what was noticed on the way.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Translation {
     /// The policy.
     pub policy: Policy,
     /// What each rule says by itself, whatever the call: one clause, or one
     /// per condition where the rule names an argument twice.
-    pub rules: Vec<Vec<Clause>>,
+    pub(crate) rules: Vec<Vec<Clause>>,
     /// What a person should know.
     pub findings: Vec<Finding>,
 }
@@ -156,7 +159,7 @@ impl Translation {
     /// Whether the profile lists an architecture that was left out: its calls
     /// are killed, whatever the rules say.
     #[must_use]
-    pub fn skips(&self, arch: Arch) -> bool {
+    pub(crate) fn skips(&self, arch: Arch) -> bool {
         self.findings.iter().any(|f| {
             matches!(f.kind, FindingKind::ForeignEndianness(a) | FindingKind::UnsupportedArch(a) if a == arch)
         })

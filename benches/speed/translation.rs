@@ -111,10 +111,8 @@ fn growth(runs: usize) -> Vec<Table> {
 /// not fit into a program is not even tried by libseccomp, which is slow to
 /// find out.
 fn both<'a>(at: usize, rules: usize, text: &str) -> [Subject<'a>; 2] {
-    let options = Options {
-        ambiguity: OnAmbiguity::First,
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.ambiguity = OnAmbiguity::First;
     let profile = Arc::new(read(text));
     let (theirs, ours) = (Arc::clone(&profile), profile);
     let translation = translation(&theirs);
@@ -152,11 +150,11 @@ fn why(error: &dyn std::error::Error) -> String {
 }
 
 fn target() -> Target {
-    Target {
-        capabilities: std::collections::BTreeSet::new(),
-        arch: Arch::native(),
-        kernel: "6.1".parse().expect("a version"),
-    }
+    Target::new(
+        std::collections::BTreeSet::new(),
+        Arch::native(),
+        "6.1".parse().expect("a version"),
+    )
 }
 
 fn read(text: &str) -> Profile {

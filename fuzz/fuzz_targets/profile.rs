@@ -9,23 +9,17 @@ use oci_seccomp::policy::Arch;
 use oci_seccomp::profile::{KernelVersion, Target};
 
 fuzz_target!(|text: &str| {
-    let target = Target {
-        capabilities: ["CAP_SYS_ADMIN".to_owned()].into(),
-        arch: Arch::native(),
-        kernel: KernelVersion { major: 6, minor: 1 },
-    };
+    let target = Target::new(["CAP_SYS_ADMIN".to_owned()].into(), Arch::native(), KernelVersion { major: 6, minor: 1 });
     for ambiguity in [OnAmbiguity::Refuse, OnAmbiguity::First] {
-        let options = Options {
-            ambiguity,
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.ambiguity = ambiguity;
         match Filter::parse("fuzz", text, &target, options) {
             Ok(filter) => {
-                assert!(filter.proof.points > 0);
+                assert!(filter.proof().points > 0);
                 // What is said about it is so.
                 for finding in lint::findings(&filter, &Surroundings::default()) {
                     for witness in finding.witness {
-                        let verdict = filter.translation.policy.verdict(&witness.call);
+                        let verdict = filter.policy().verdict(&witness.call);
                         assert_eq!(verdict.action, witness.verdict, "{}", finding.id);
                     }
                 }

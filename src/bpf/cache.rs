@@ -13,7 +13,7 @@ impl Program {
     /// The bitmap has only numbers of the native architecture and its 32-bit
     /// companion, and not those of x32.
     #[must_use]
-    pub fn is_const_allow(&self, audit: u32, nr: u32) -> bool {
+    pub(crate) fn is_const_allow(&self, audit: u32, nr: u32) -> bool {
         let (mut a, mut pc) = (0u32, 0usize);
         loop {
             let i = self.instructions()[pc];

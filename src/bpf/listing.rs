@@ -17,6 +17,7 @@ impl Program {
     /// assert_eq!(text, "           0  ret   ALLOW\n");
     /// # Ok::<(), oci_seccomp::bpf::Invalid>(())
     /// ```
+    #[doc(hidden)]
     #[must_use]
     pub fn listing(&self, name: impl Fn(Arch, u32) -> Option<String>) -> String {
         let lines = self.lines(name);
@@ -27,7 +28,7 @@ impl Program {
 
     /// [`Program::listing`] by line, one for each instruction.
     #[must_use]
-    pub fn lines(&self, name: impl Fn(Arch, u32) -> Option<String>) -> Vec<String> {
+    pub(crate) fn lines(&self, name: impl Fn(Arch, u32) -> Option<String>) -> Vec<String> {
         let targets = self.targets();
         let words = self.words();
         let line = |(pc, insn): (usize, &Insn)| {

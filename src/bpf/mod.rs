@@ -10,15 +10,13 @@
 mod cache;
 mod listing;
 
-use sha2::{Digest, Sha256};
-
 use crate::policy::{Action, Call};
 
 /// The most instructions the kernel takes in one program (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
 /// Offsets into `struct seccomp_data` (linux/seccomp.h), in bytes.
-pub mod offset {
+pub(crate) mod offset {
     /// `nr`
     pub const NR: u32 = 0;
     /// `arch`
@@ -30,6 +28,7 @@ pub mod offset {
 }
 
 /// Operation codes of linux/filter.h that seccomp accepts.
+#[doc(hidden)]
 #[allow(missing_docs)]
 pub mod op {
     pub const LD_ABS: u16 = 0x20;
@@ -76,7 +75,7 @@ pub struct Insn {
 impl Insn {
     /// Whether this is one of the conditional jumps.
     #[must_use]
-    pub const fn is_branch(self) -> bool {
+    pub(crate) const fn is_branch(self) -> bool {
         self.code & 7 == op::JMP && self.code != op::JA
     }
 }
@@ -163,8 +162,9 @@ impl Program {
     /// The first thing the kernel would refuse.
     ///
     /// ```
-    /// use oci_seccomp::bpf::{Insn, Program, op};
-    /// let allow = Insn { code: op::RET_K, jt: 0, jf: 0, k: 0x7fff_0000 };
+    /// use oci_seccomp::bpf::{Insn, Program};
+    /// // BPF_RET | BPF_K, SECCOMP_RET_ALLOW
+    /// let allow = Insn { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 };
     /// assert!(Program::new(vec![allow]).is_ok());
     /// assert!(Program::new(vec![]).is_err());
     /// ```
@@ -221,8 +221,11 @@ impl Program {
 
     /// A short name for it: the first twelve digits of the SHA-256 of its
     /// bytes, as sha256sum(1) prints them.
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
         let hash = Sha256::digest(self.to_bytes());
         hash.iter()
             .take(6)
@@ -238,6 +241,7 @@ impl Program {
 
     /// Whether it may answer NOTIFY, which takes a listener: as far as its
     /// instructions tell, without regard to which are reached.
+    #[doc(hidden)]
     #[must_use]
     pub fn may_notify(&self) -> bool {
         self.0.iter().any(|insn| match insn.code {
@@ -258,7 +262,7 @@ impl Program {
     /// The instructions that the kernel executes for a call, by index, with
     /// what is in the accumulator before each; the last one returns.
     #[must_use]
-    pub fn path(&self, call: &Call) -> Vec<(usize, u32)> {
+    pub(crate) fn path(&self, call: &Call) -> Vec<(usize, u32)> {
         let mut path = Vec::new();
         self.execute(0, call, |pc, a| path.push((pc, a)));
         path

@@ -25,7 +25,7 @@ use crate::cli::{CompileArgs, ProgramFormat};
 /// cannot be read or a file that cannot be written.
 pub fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
     let filter = source::read(&args.source, &args.translate)?;
-    if filter.translation.policy.listener.is_some() {
+    if filter.policy().listener.is_some() {
         warn!("the program asks a listener (SCMP_ACT_NOTIFY): whoever loads it has to provide one");
     }
     let bytes = encode(&filter, args.format);
@@ -34,11 +34,11 @@ pub fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
 }
 
 fn encode(filter: &Filter, format: ProgramFormat) -> Vec<u8> {
-    let program = &filter.program;
+    let program = filter.program();
     match format {
         ProgramFormat::Raw => program.to_bytes(),
         ProgramFormat::Base64 => (BASE64_STANDARD.encode(program.to_bytes()) + "\n").into_bytes(),
-        ProgramFormat::C => c_array(program, &filter.profile.origin).into_bytes(),
+        ProgramFormat::C => c_array(program, &filter.profile().origin).into_bytes(),
         ProgramFormat::Pfc => program.listing(syscalls::name).into_bytes(),
     }
 }

@@ -11,12 +11,11 @@ use caps::{CapSet, Capability};
 use oci_seccomp::bpf::Program;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::command::{self, OURS, status};
-use oci_seccomp::features;
 use oci_seccomp::identity::{Identity, give_standard_streams};
 use oci_seccomp::policy::{Action, Flags};
 use oci_seccomp::sys::credentials::CapSets;
 use oci_seccomp::sys::exec::{ExecError, Image, give_up, restore_sigpipe};
-use oci_seccomp::sys::seccomp::no_new_privs;
+use oci_seccomp::sys::seccomp::{is_enabled, no_new_privs};
 
 use super::{Failure, source};
 use crate::cli::{FilterFlag, InitArgs, InitSource, TranslateArgs};
@@ -115,7 +114,7 @@ fn image(command: Vec<OsString>, home: Option<OsString>) -> Result<Image, Failur
 /// The filter, and a kernel and a process that can load it.
 fn prepare(args: &InitArgs) -> anyhow::Result<(Program, Flags)> {
     let loadable = filter(args)?;
-    if !features::is_enabled() {
+    if !is_enabled() {
         bail!(
             "this kernel has no seccomp (CONFIG_SECCOMP): the command would run without a filter"
         );
@@ -149,12 +148,11 @@ fn filter(args: &InitArgs) -> anyhow::Result<(Program, Flags)> {
     };
     let program = source::program(path)?;
     let has = |flag| args.flags.contains(&flag);
-    let flags = Flags {
-        tsync: has(FilterFlag::Tsync),
-        log: has(FilterFlag::Log),
-        spec_allow: has(FilterFlag::SpecAllow),
-        wait_killable_recv: has(FilterFlag::WaitKillableRecv),
-    };
+    let mut flags = Flags::default();
+    flags.tsync = has(FilterFlag::Tsync);
+    flags.log = has(FilterFlag::Log);
+    flags.spec_allow = has(FilterFlag::SpecAllow);
+    flags.wait_killable_recv = has(FilterFlag::WaitKillableRecv);
     Ok((program, flags))
 }
 
@@ -170,13 +168,13 @@ fn compile(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Pr
         }
         (None, None) => bail!("no profile is given"),
     };
-    let policy = &filter.translation.policy;
+    let policy = filter.policy();
     if policy.listener.is_some() {
         bail!(
             "the profile has rules with SCMP_ACT_NOTIFY: their agent has to be told the container's id and pid, which nobody knows in here; use the hook"
         );
     }
-    Ok((filter.program, policy.flags))
+    Ok((filter.program().clone(), policy.flags))
 }
 
 /// The kernel's own condition for a filter.

@@ -37,19 +37,19 @@ pub fn run(args: &HookArgs) -> anyhow::Result<()> {
         info!("no seccomp section, nothing to do");
         return finish(args, config.text(), None, None);
     };
-    let section = match filter.profile.is_extended {
-        true => Some(serde_json::to_string(&filter.profile.section)?),
+    let section = match filter.profile().is_extended {
+        true => Some(serde_json::to_string(&filter.profile().section)?),
         false => None,
     };
     // A program alone does not say whom to ask: then crun compiles its own.
-    let program = match &filter.translation.policy.listener {
+    let program = match &filter.policy().listener {
         Some(_) => None,
-        None => Some(BASE64_STANDARD.encode(filter.program.to_bytes())),
+        None => Some(BASE64_STANDARD.encode(filter.program().to_bytes())),
     };
     info!(
         "profile checked: {} instructions, proven on {} calls",
-        filter.program.instructions().len(),
-        filter.proof.points
+        filter.program().instructions().len(),
+        filter.proof().points
     );
     finish(args, config.text(), section, program.as_deref())
 }

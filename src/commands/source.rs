@@ -1,7 +1,6 @@
 //! Where commands take a profile from, and what they read it for.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,9 +11,7 @@ use oci_seccomp::cache::Cache;
 use oci_seccomp::filter::{self, Filter, OnAmbiguity};
 use oci_seccomp::input;
 use oci_seccomp::loadable::Source;
-use oci_seccomp::policy::Arch;
 use oci_seccomp::profile::Target;
-use oci_seccomp::translate;
 
 use super::Failure;
 use crate::cli::{Ambiguous, CacheArgs, Enosys, TranslateArgs};
@@ -25,31 +22,25 @@ pub const PROFILE_LIMIT: u64 = oci_seccomp::bundle::CONFIG_LIMIT;
 
 /// The command line's choices, in the library's terms.
 pub fn options(args: &TranslateArgs) -> filter::Options {
-    filter::Options {
-        translate: translate::Options {
-            strict: args.strict,
-            enosys: args.enosys == Enosys::Auto,
-        },
-        ambiguity: match args.ambiguous {
-            Ambiguous::Error => OnAmbiguity::Refuse,
-            Ambiguous::First => OnAmbiguity::First,
-        },
-    }
+    let mut options = filter::Options::default();
+    options.translate.strict = args.strict;
+    options.translate.enosys = args.enosys == Enosys::Auto;
+    options.ambiguity = match args.ambiguous {
+        Ambiguous::Error => OnAmbiguity::Refuse,
+        Ambiguous::First => OnAmbiguity::First,
+    };
+    options
 }
 
 /// This machine and this workload: what `includes` and `excludes` of docker's
 /// form ask about. docker goes by the bounding set.
 pub fn target(process: Option<&Process>) -> anyhow::Result<Target> {
-    let release = nix::sys::utsname::uname().context("cannot read the kernel's release")?;
-    let release = release.release().to_string_lossy().into_owned();
-    let capabilities = process.and_then(|p| p.capabilities.as_ref());
-    Ok(Target {
-        capabilities: capabilities.map_or_else(BTreeSet::new, |c| {
-            c.bounding.known.iter().map(ToString::to_string).collect()
-        }),
-        arch: Arch::native(),
-        kernel: release.parse()?,
-    })
+    let mut target = Target::current().context("cannot read the kernel's release")?;
+    if let Some(capabilities) = process.and_then(|p| p.capabilities.as_ref()) {
+        let bounding = &capabilities.bounding.known;
+        target.capabilities = bounding.iter().map(ToString::to_string).collect();
+    }
+    Ok(target)
 }
 
 /// The text of what a person names on a command line: a bundle's directory,

@@ -83,7 +83,7 @@ fn cases(path: &Path, text: &str, args: &TestArgs, totals: &mut Totals) -> anyho
     let cases: CaseFile = serde_json::from_str(text)?;
     let filter = filter(path, text, &cases, args)?;
     for (index, case) in cases.cases.iter().enumerate() {
-        let failure = match case.run(&filter.translation, &filter.program) {
+        let failure = match case.run(filter.translation(), filter.program()) {
             Ok(Outcome::Passed) => {
                 totals.passed += 1;
                 continue;
@@ -97,7 +97,7 @@ fn cases(path: &Path, text: &str, args: &TestArgs, totals: &mut Totals) -> anyho
         };
         totals.failed += 1;
         let by = match failure.meant.reason {
-            Reason::Rule(rule) => filter.profile.site(rule),
+            Reason::Rule(rule) => filter.profile().site(rule),
             Reason::Default => "the default action".to_owned(),
             Reason::Newer => "the rule for calls newer than the profile".to_owned(),
             Reason::ForeignArch => "the architecture, which is not listed".to_owned(),

@@ -49,7 +49,7 @@ fn wrap_bundle(bundle: &Folder, args: &WrapArgs) -> Result<(), Failure> {
         .map_err(anyhow::Error::from)
         .map_err(refused())?;
     let filter = filter(args, &config)?;
-    let wrapped = wrap::wrap(&config, filter.translation.policy.flags, args.keep_section)
+    let wrapped = wrap::wrap(&config, filter.policy().flags, args.keep_section)
         .with_context(|| path.display().to_string())
         .map_err(refused())?;
     check_calls(&filter, wrapped.identity.is_some()).map_err(refused())?;
@@ -103,7 +103,7 @@ fn filter(args: &WrapArgs, config: &Config) -> Result<Filter, Failure> {
         }),
     };
     let filter = filter.map_err(refused())?;
-    if filter.translation.policy.listener.is_some() {
+    if filter.policy().listener.is_some() {
         return Err(refused()(anyhow!(
             "the profile has rules with SCMP_ACT_NOTIFY, and the shim has nobody to hand the \
              listener to: use the hook"
@@ -124,17 +124,17 @@ fn check_calls(filter: &Filter, becomes: bool) -> anyhow::Result<()> {
     for (name, nr) in calls {
         let audit = Arch::native().audit();
         let nr = u32::try_from(nr)?;
-        let verdict = filter.translation.policy.verdict(&Call { audit, nr, args });
+        let verdict = filter.policy().verdict(&Call { audit, nr, args });
         if matches!(verdict.action, Action::Allow | Action::Log) {
             continue;
         }
         let by = match verdict.reason {
-            Reason::Rule(rule) => filter.profile.site(rule),
+            Reason::Rule(rule) => filter.profile().site(rule),
             Reason::Default => "the default action".to_owned(),
             Reason::Newer => "the rule for calls newer than the profile".to_owned(),
             Reason::ForeignArch => "the architecture, which is not listed".to_owned(),
         };
-        let origin = &filter.profile.origin;
+        let origin = &filter.profile().origin;
         let action = verdict.action;
         bail!(
             "{origin}: {by} answers {name} with {action}, and the shim calls {name} once the \
@@ -159,7 +159,7 @@ fn install(
     // A copy: a workload that may mount could write to the host's own file.
     let program = File::open("/proc/self/exe").context("cannot open this program")?;
     mounted.create(SHIM, executable, program)?;
-    mounted.create(PROGRAM, readable, &*filter.program.to_bytes())?;
+    mounted.create(PROGRAM, readable, &*filter.program().to_bytes())?;
     if let Some(identity) = &wrapped.identity {
         let text = serde_json::to_string_pretty(identity)? + "\n";
         mounted.create(IDENTITY, readable, text.as_bytes())?;

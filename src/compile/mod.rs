@@ -16,7 +16,9 @@ use crate::policy::X32_BIT;
 use crate::policy::{Action, Arch, ArchRules, Clause, Condition, ENOSYS, FOREIGN_ARCH, Policy};
 use fold::{Folded, fold};
 use graph::{Graph, Node, NodeId};
+use libseccomp::error::SeccompError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use unit::Unit;
 
 /// Why a policy has no program.
@@ -25,13 +27,13 @@ use unit::Unit;
 pub enum Error {
     /// libseccomp refused a unit.
     #[error("libseccomp failed to compile a rule")]
-    Libseccomp(#[from] libseccomp::error::SeccompError),
+    Libseccomp(#[source] LibseccompError),
     /// A unit could not be read back.
     #[error("failed to read libseccomp's program")]
-    Read(#[from] std::io::Error),
+    Read(#[source] io::Error),
     /// No memory file for a unit.
     #[error("failed to make a memory file for libseccomp's program")]
-    Memory(#[from] nix::errno::Errno),
+    Memory(#[source] io::Error),
     /// Not a program the kernel would take; most often too long a one.
     #[error("the profile does not fit a filter")]
     Invalid(#[from] Invalid),
@@ -44,6 +46,17 @@ pub enum Error {
         /// The operation's code.
         code: u16,
     },
+}
+
+/// What libseccomp said.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LibseccompError(pub(crate) SeccompError);
+
+impl Error {
+    pub(crate) const fn libseccomp(said: SeccompError) -> Self {
+        Self::Libseccomp(LibseccompError(said))
+    }
 }
 
 /// Compiles and links a policy.

@@ -49,13 +49,16 @@ impl Unit {
         for batch in sets.chunks(CARRIERS.len()) {
             let mut context = context(arch, FAILS)?;
             for (conditions, name) in batch.iter().zip(CARRIERS) {
-                let carrier = ScmpSyscall::from_name(name)?;
+                let carrier = ScmpSyscall::from_name(name).map_err(Error::libseccomp)?;
                 let compares: Vec<_> = conditions.iter().map(scmp_compare).collect();
-                context.add_rule_conditional_exact(HOLDS, carrier, &compares)?;
+                context
+                    .add_rule_conditional_exact(HOLDS, carrier, &compares)
+                    .map_err(Error::libseccomp)?;
             }
             let program = Rc::new(export(&context)?);
             for (_, name) in batch.iter().zip(CARRIERS) {
-                let carrier = ScmpSyscall::from_name_by_arch(name, scmp_arch(arch))?;
+                let carrier = ScmpSyscall::from_name_by_arch(name, scmp_arch(arch))
+                    .map_err(Error::libseccomp)?;
                 units.push(Self {
                     program: Rc::clone(&program),
                     arch,
@@ -83,21 +86,26 @@ impl Unit {
 
 /// A context for one architecture.
 pub fn context(arch: Arch, default: ScmpAction) -> Result<ScmpFilterContext, Error> {
-    let mut context = ScmpFilterContext::new(default)?;
-    if arch != Arch::native() {
-        context.add_arch(scmp_arch(arch))?;
-        context.remove_arch(ScmpArch::Native)?;
-    }
-    Ok(context)
+    let make = || {
+        let mut context = ScmpFilterContext::new(default)?;
+        if arch != Arch::native() {
+            context.add_arch(scmp_arch(arch))?;
+            context.remove_arch(ScmpArch::Native)?;
+        }
+        Ok(context)
+    };
+    make().map_err(Error::libseccomp)
 }
 
 /// The program of a context.
 pub fn export(context: &ScmpFilterContext) -> Result<Program, Error> {
-    let mut file = File::from(memfd_create("unit", MFdFlags::MFD_CLOEXEC)?);
-    context.export_bpf(&file)?;
-    file.rewind()?;
+    let memory = memfd_create("unit", MFdFlags::MFD_CLOEXEC);
+    let mut file = File::from(memory.map_err(|errno| Error::Memory(errno.into()))?);
+    context.export_bpf(&file).map_err(Error::libseccomp)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .map_err(Error::Read)?;
     Ok(Program::from_bytes(&bytes)?)
 }
 

@@ -11,14 +11,17 @@ use self::raw::{
 };
 use crate::json::Object;
 use crate::policy::Arch;
+use nix::sys::utsname::uname;
 use oci_spec::runtime::LinuxSeccomp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
+use std::io;
 use std::str::FromStr;
 
 /// What a profile's `includes` and `excludes` are resolved for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Target {
     /// The workload's bounding set, by name (`CAP_SYS_ADMIN`).
     pub capabilities: BTreeSet<String>,
@@ -26,6 +29,29 @@ pub struct Target {
     pub arch: Arch,
     /// The kernel.
     pub kernel: KernelVersion,
+}
+
+impl Target {
+    /// For a workload with these capabilities in its bounding set
+    /// (`CAP_SYS_ADMIN`), a machine and a kernel.
+    #[must_use]
+    pub const fn new(capabilities: BTreeSet<String>, arch: Arch, kernel: KernelVersion) -> Self {
+        Self {
+            capabilities,
+            arch,
+            kernel,
+        }
+    }
+
+    /// For this machine and kernel, and a workload without capabilities.
+    ///
+    /// # Errors
+    /// That of uname(2), or a release that does not begin with two numbers.
+    pub fn current() -> io::Result<Self> {
+        let release = uname()?.release().to_string_lossy().into_owned();
+        let kernel = release.parse().map_err(io::Error::other)?;
+        Ok(Self::new(BTreeSet::new(), Arch::native(), kernel))
+    }
 }
 
 /// The two numbers of a kernel release that profiles compare.
@@ -148,16 +174,17 @@ pub enum Fault {
 
 /// A profile resolved to an OCI section.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Profile {
     /// The section, as any runtime would take it.
     pub section: LinuxSeccomp,
     /// File name, for people.
     pub origin: String,
     /// Where each of the section's rules comes from.
-    pub sites: Vec<Site>,
+    pub(crate) sites: Vec<Site>,
     /// How many rules the file has; docker's form may have some that do not
     /// apply.
-    pub rules_in_file: usize,
+    pub(crate) rules_in_file: usize,
     /// Whether it was written in docker's form, which no runtime takes.
     pub is_extended: bool,
     /// Keys that mean nothing to any runtime: most likely a slip of the pen.
@@ -166,6 +193,7 @@ pub struct Profile {
 
 /// A key that means nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnknownKey {
     /// The rule it is in, if any.
     pub site: Option<Site>,
@@ -175,6 +203,7 @@ pub struct UnknownKey {
 
 /// Where a rule stands in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Site {
     /// Index in the file's `syscalls[]`; docker's form drops rules that do
     /// not apply, so this may be larger than the index in the section.
@@ -245,6 +274,7 @@ impl Profile {
     ///
     /// # Errors
     /// [`Error`], with the line.
+    #[doc(hidden)]
     pub fn parse_section(
         origin: &str,
         text: &str,

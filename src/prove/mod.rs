@@ -12,6 +12,7 @@ mod classes;
 mod trial;
 
 use self::classes::Words;
+#[cfg(feature = "cli")]
 pub(crate) use self::trial::numbers;
 use self::trial::{Trial, Watch};
 use crate::bpf::Program;
@@ -23,6 +24,7 @@ use std::ops::ControlFlow;
 
 /// A program was found to mean what the policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Proof {
     /// Calls tried.
     pub points: usize,
@@ -33,6 +35,7 @@ pub struct Proof {
 
 /// A call on which program and policy differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Witness {
     /// The architecture, if the policy lists it.
     pub arch: Option<Arch>,
@@ -94,6 +97,7 @@ pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, Disproof> {
 
 /// Tries every class of calls and hands each difference to `differ`, which
 /// says whether to go on. With `only`, just these numbers are tried.
+#[doc(hidden)]
 pub fn compare(
     policy: &Policy,
     program: &Program,
@@ -108,7 +112,7 @@ pub fn compare(
 
 /// As [`compare`], with a program of somebody's who may want it to take long:
 /// what has not been told after a moment's work is left incomplete.
-pub fn compare_hostile(
+pub(crate) fn compare_hostile(
     policy: &Policy,
     program: &Program,
     differ: impl FnMut(Witness) -> ControlFlow<()>,
@@ -133,7 +137,7 @@ pub(crate) fn values_of(clauses: &[Clause], bits: u32, arg: u8) -> Vec<u64> {
 
 /// What programs are held against.
 #[derive(Clone, Copy, Debug)]
-pub enum Reference<'a> {
+pub(crate) enum Reference<'a> {
     /// A policy.
     Policy(&'a Policy),
     /// Other programs, loaded together, the oldest first.
@@ -158,7 +162,7 @@ impl<'a> Reference<'a> {
 
 /// Both answers to one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The call: the first that was tried with these answers.
     pub call: Call,
     /// What the reference says.
@@ -169,7 +173,7 @@ pub struct Pair {
 
 /// Both answers to every number that was tried.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// For each number of these architectures, the pairs of answers that its
     /// arguments can lead to; without a name for an architecture, by token.
     pub pairs: BTreeMap<Place, Vec<Pair>>,
@@ -181,7 +185,7 @@ pub struct Survey {
 /// pairs of answers, equal ones too. The programs are loaded together, the
 /// oldest first; none of them allow everything.
 #[must_use]
-pub fn survey(reference: Reference<'_>, programs: &[Program], arches: &[Arch]) -> Survey {
+pub(crate) fn survey(reference: Reference<'_>, programs: &[Program], arches: &[Arch]) -> Survey {
     let mut pairs = BTreeMap::new();
     let proof = Trial::new(reference, programs, arches, &mut pairs).run(None);
     Survey { pairs, proof }
@@ -189,7 +193,7 @@ pub fn survey(reference: Reference<'_>, programs: &[Program], arches: &[Arch]) -
 
 /// As [`survey`], for one call; arguments that are not given are varied.
 #[must_use]
-pub fn survey_call(
+pub(crate) fn survey_call(
     reference: Reference<'_>,
     programs: &[Program],
     (arch, nr): (Arch, u32),
@@ -204,7 +208,7 @@ pub fn survey_call(
 /// The architectures for some of whose calls a program has another answer
 /// than for those of no architecture at all: those it was made for.
 #[must_use]
-pub fn served(program: &Program) -> Vec<Arch> {
+pub(crate) fn served(program: &Program) -> Vec<Arch> {
     let call = |audit, nr| Call {
         audit,
         nr,
@@ -219,7 +223,7 @@ pub fn served(program: &Program) -> Vec<Arch> {
 }
 
 /// Architecture, its token, and number.
-pub type Place = (Option<Arch>, u32, u32);
+pub(crate) type Place = (Option<Arch>, u32, u32);
 
 struct Differences<'a, F> {
     policy: &'a Policy,

@@ -1,12 +1,14 @@
 //! seccomp(2) and the seccomp operations of prctl(2).
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::ptr;
 
 use libc::{c_long, c_uint, c_ulong};
 use nix::errno::Errno;
 
 use crate::bpf::{Insn, Program};
+use crate::input;
 use crate::policy::{Action, Arch, Call, Flags};
 
 // Insn goes to the kernel as it is.
@@ -107,6 +109,15 @@ pub fn filter_mode_available() -> Result<bool, Errno> {
         )
     };
     known(Errno::result(c_long::from(answer)))
+}
+
+/// Whether the kernel has seccomp: by `/proc/self/status`, or where that
+/// cannot be read, by prctl(2), which answers EINVAL only if it has not.
+#[must_use]
+pub fn is_enabled() -> bool {
+    let status = input::read_regular(Path::new("/proc/self/status"), 64 << 10);
+    status.is_ok_and(|status| status.lines().any(|line| line.starts_with("Seccomp:")))
+        || (mode() != Err(Errno::EINVAL) && filter_mode_available() != Ok(false))
 }
 
 /// A probe with a null pointer: EFAULT says that everything before the

@@ -67,13 +67,13 @@ impl Wanted {
         };
         for (filter, finding) in filter
             .iter()
-            .flat_map(|f| f.translation.findings.iter().map(move |n| (f, n)))
+            .flat_map(|f| f.findings().iter().map(move |n| (f, n)))
         {
-            let site = finding.rule.map(|rule| filter.profile.site(rule));
+            let site = finding.rule.map(|rule| filter.profile().site(rule));
             let site = site.map_or_else(String::new, |s| s + ": ");
             debug!(
                 "{}: {site}{}",
-                filter.profile.origin,
+                filter.profile().origin,
                 filter.describe(finding)
             );
         }
@@ -110,10 +110,8 @@ fn first(
         (None, Some(path), _) => {
             let program = source::program(path)?;
             // As for a profile that names none.
-            let flags = Flags {
-                spec_allow: true,
-                ..Flags::default()
-            };
+            let mut flags = Flags::default();
+            flags.spec_allow = true;
             let origin = path.display().to_string();
             Ok(Some(Wanted::Ready(origin, program, flags)))
         }
