@@ -25,6 +25,7 @@ pub mod lint;
 pub mod listener;
 pub mod load;
 pub mod loadable;
+mod near;
 pub mod peers;
 pub mod plain;
 pub mod plan;

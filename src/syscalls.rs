@@ -4,6 +4,7 @@
 //! younger than the installed libseccomp come from a table of kernel numbers.
 #![forbid(unsafe_code)]
 
+use crate::near;
 use crate::policy::{Arch, Call, X32_BIT};
 use libseccomp::{ScmpArch, ScmpSyscall};
 use std::collections::HashMap;
@@ -124,14 +125,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     if let Some((_, call)) = libc {
         return Some(call);
     }
-    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
-    let near = TABLES
-        .keys()
-        .copied()
-        .map(|known| (distance(&known), known));
-    // Of a short name a letter, of a long one two.
-    let (_, known) = near.filter(|(d, _)| *d <= 1 + name.len() / 7).min()?;
-    Some(known)
+    near::nearest(name, TABLES.keys().copied())
 }
 
 /// A call for people: `x86_64 lseek(0x0, 0x6)`, without trailing zeros.
