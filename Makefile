@@ -107,18 +107,14 @@ bench-chart: ## Draw what BENCH_JSON=FILE kept of a bench: BENCH_SVG=FILE
 	$(if $(and $(BENCH_JSON),$(BENCH_SVG)),,$(error BENCH_JSON and BENCH_SVG have to name files))
 	@$(cargo) bench --quiet --bench speed -- --chart '$(abspath $(BENCH_JSON))' > '$(BENCH_SVG)'
 
-# A minute each. Without a sanitizer they run on stable Rust: what they look
-# for are panics and lies, not memory errors, which safe code has none of.
+# A minute each.
 FUZZ_SECONDS ?= 60
 fuzzers = profile state interpreter linker audit
 
 fuzz: ## Feed random input to what reads it: FUZZ_SECONDS=60 for each target
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	@for target in $(fuzzers); do \
-		echo "== $$target, $(FUZZ_SECONDS) s"; \
-		$(cargo) fuzz run -s none --target $(TARGET) "$$target" -- \
-			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
-	done
+	@$(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') CARGO='$(CARGO)' \
+		fuzz/run $(TARGET) $(FUZZ_SECONDS) $(fuzzers)
 
 demo: deps ## Show a filter on real containers, under runc and crun (as root)
 	@$(MAKE) --no-print-directory build

@@ -33,6 +33,7 @@ pub mod policy;
 pub mod precreate;
 pub mod profile;
 pub mod profile_dir;
+pub mod progress;
 pub mod prove;
 pub mod relay;
 pub mod report;
