@@ -23,6 +23,7 @@ hooksdir = $(PREFIX)/share/containers/oci/hooks.d
 # CRI-O reads the folder above as well, and does not start when a file there
 # names a stage that it does not know. So podman's own stage has a folder apart.
 datadir = $(PREFIX)/share/oci-seccomp
+docdir = $(PREFIX)/share/doc/oci-seccomp
 podmandir = $(datadir)/podman-hooks.d
 precreate = oci-seccomp-precreate
 annotated = oci-seccomp-createRuntime oci-seccomp-createContainer oci-seccomp-prestart
@@ -53,7 +54,7 @@ ENGINES ?= --all
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
 .PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc man install \
-	uninstall deb licenses deny reproducible clean
+	uninstall deb licenses sbom force deny reproducible clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -145,10 +146,10 @@ build/man/oci-seccomp.1: src/cli.rs docs/profiles.md Cargo.toml $(wildcard examp
 install_hook = { echo "hook file $(DESTDIR)$(2)" && \
 	sed 's|@BINARY@|$(bindir)/oci-seccomp|' "$(1)" > "$(DESTDIR)$(2)" && chmod 644 "$(DESTDIR)$(2)"; } || exit 1
 
-install: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Install program, hook files, man pages, completions
+install: $(if $(filter $(RELEASE),$(BINARY)),build) man build/licenses.txt build/oci-seccomp.cdx.json ## Install program, hook files, man pages, completions, licences
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)' '$(DESTDIR)$(podmandir)' \
 		'$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' \
-		'$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)'
+		'$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)' '$(DESTDIR)$(docdir)'
 	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
 	@# A container must not be armed twice, by the one kind and the other.
 	@rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
@@ -159,6 +160,7 @@ install: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Install program, hook
 	install -m 644 build/completions/oci-seccomp.bash '$(DESTDIR)$(bashdir)/oci-seccomp'
 	install -m 644 build/completions/_oci-seccomp '$(DESTDIR)$(zshdir)'
 	install -m 644 build/completions/oci-seccomp.fish '$(DESTDIR)$(fishdir)'
+	install -m 644 build/licenses.txt build/oci-seccomp.cdx.json '$(DESTDIR)$(docdir)'
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(bindir)/oci-seccomp'
@@ -169,17 +171,31 @@ uninstall: ## Remove what install put there
 		'$(DESTDIR)$(mandir)/man5/oci-seccomp-profile.5'
 	rm -f '$(DESTDIR)$(bashdir)/oci-seccomp' '$(DESTDIR)$(zshdir)/_oci-seccomp' \
 		'$(DESTDIR)$(fishdir)/oci-seccomp.fish'
+	rm -f '$(DESTDIR)$(docdir)/licenses.txt' '$(DESTDIR)$(docdir)/oci-seccomp.cdx.json'
+	rmdir '$(DESTDIR)$(docdir)' 2>/dev/null || true
 
 deb: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Pack the program for Debian, into the folder DEBS
-	MAKE='$(MAKE)' packaging/deb '$(BINARY)' $(TARGET) '$(DEBS)'
+	MAKE='$(MAKE)' packaging/deb '$(BINARY)' '$(DEBS)'
 
 reproducible: ## Build program and package twice, elsewhere each time, and compare
 	CARGO_HOME='$(CARGO_HOME)' MAKE='$(MAKE)' packaging/reproducible $(TARGET)
 
-licenses: ## Write what is linked into the program, with the licences, to build/licenses.txt
-	@mkdir -p build
-	@packaging/licenses $(TARGET) > build/licenses.txt
+licenses: build/licenses.txt ## Write what is linked into the program, with the licences, to build/licenses.txt
 	@sed -n '/^  /p; /^====/q' build/licenses.txt
+
+sbom: build/oci-seccomp.cdx.json ## Write the same for programs, as CycloneDX: build/oci-seccomp.cdx.json
+
+# Of the libraries and tools that are installed now: made anew each time, and
+# whole at each moment.
+build/licenses.txt: force
+	@mkdir -p build
+	@packaging/licenses $(TARGET) > $@.$$$$ && mv $@.$$$$ $@
+
+build/oci-seccomp.cdx.json: force
+	@mkdir -p build
+	@packaging/sbom $(TARGET) > $@.$$$$ && mv $@.$$$$ $@
+
+force:
 
 # Not the advisories: their database is on GitHub (cargo deny check advisories).
 deny: ## Check the licences and sources of what the program is made of
