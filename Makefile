@@ -53,7 +53,7 @@ ENGINES ?= --all
 # Built here if there is none.
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
-.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc man install \
+.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz asan demo deps fmt lint doc man install \
 	uninstall deb licenses sbom force deny reproducible clean
 
 help: ## Show this
@@ -116,6 +116,9 @@ fuzz: ## Feed random input to what reads it: FUZZ_SECONDS=60 for each target
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	@$(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') CARGO='$(CARGO)' \
 		fuzz/run $(TARGET) $(FUZZ_SECONDS) $(fuzzers)
+
+asan: deps ## Run the tests that can run so with AddressSanitizer (as root)
+	@$(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') CARGO='$(CARGO)' integration/asan $(TARGET)
 
 demo: deps ## Show a filter on real containers, under runc and crun (as root)
 	@$(MAKE) --no-print-directory build
