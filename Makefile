@@ -23,6 +23,7 @@ hooksdir = $(PREFIX)/share/containers/oci/hooks.d
 # CRI-O reads the folder above as well, and does not start when a file there
 # names a stage that it does not know. So podman's own stage has a folder apart.
 datadir = $(PREFIX)/share/oci-seccomp
+docdir = $(PREFIX)/share/doc/oci-seccomp
 podmandir = $(datadir)/podman-hooks.d
 precreate = oci-seccomp-precreate
 annotated = oci-seccomp-createRuntime oci-seccomp-createContainer oci-seccomp-prestart
@@ -52,8 +53,8 @@ ENGINES ?= --all
 # Built here if there is none.
 youki = $(if $(filter --all youki,$(ENGINES)),$(if $(shell command -v youki),,build/youki/bin/youki))
 
-.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz demo deps fmt lint doc man install \
-	uninstall deb licenses deny semver reproducible clean
+.PHONY: help build test $(tiers) soak matrix bench bench-chart fuzz asan demo deps fmt lint doc man install \
+	uninstall deb licenses sbom force deny semver reproducible clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -108,18 +109,17 @@ bench-chart: ## Draw what BENCH_JSON=FILE kept of a bench: BENCH_SVG=FILE
 	$(if $(and $(BENCH_JSON),$(BENCH_SVG)),,$(error BENCH_JSON and BENCH_SVG have to name files))
 	@$(cargo) bench --quiet --bench speed -- --chart '$(abspath $(BENCH_JSON))' > '$(BENCH_SVG)'
 
-# A minute each. Without a sanitizer they run on stable Rust: what they look
-# for are panics and lies, not memory errors, which safe code has none of.
+# A minute each.
 FUZZ_SECONDS ?= 60
 fuzzers = profile state interpreter linker audit
 
 fuzz: ## Feed random input to what reads it: FUZZ_SECONDS=60 for each target
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	@for target in $(fuzzers); do \
-		echo "== $$target, $(FUZZ_SECONDS) s"; \
-		$(cargo) fuzz run -s none --target $(TARGET) "$$target" -- \
-			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
-	done
+	@$(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') CARGO='$(CARGO)' \
+		fuzz/run $(TARGET) $(FUZZ_SECONDS) $(fuzzers)
+
+asan: deps ## Run the tests that can run so with AddressSanitizer (as root)
+	@$(if $(libseccomp),LIBSECCOMP_LIB_PATH='$(libseccomp)') CARGO='$(CARGO)' integration/asan $(TARGET)
 
 demo: deps ## Show a filter on real containers, under runc and crun (as root)
 	@$(MAKE) --no-print-directory build
@@ -154,10 +154,10 @@ build/man/oci-seccomp.1: src/cli.rs docs/profiles.md Cargo.toml $(wildcard examp
 install_hook = { echo "hook file $(DESTDIR)$(2)" && \
 	sed 's|@BINARY@|$(bindir)/oci-seccomp|' "$(1)" > "$(DESTDIR)$(2)" && chmod 644 "$(DESTDIR)$(2)"; } || exit 1
 
-install: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Install program, hook files, man pages, completions
+install: $(if $(filter $(RELEASE),$(BINARY)),build) man build/licenses.txt build/oci-seccomp.cdx.json ## Install program, hook files, man pages, completions, licences
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(hooksdir)' '$(DESTDIR)$(podmandir)' \
 		'$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' \
-		'$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)'
+		'$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)' '$(DESTDIR)$(docdir)'
 	install -m 755 '$(BINARY)' '$(DESTDIR)$(bindir)/oci-seccomp'
 	@# A container must not be armed twice, by the one kind and the other.
 	@rm -f $(foreach hook,$(annotated) $(always),'$(DESTDIR)$(hooksdir)/$(hook).json')
@@ -168,6 +168,7 @@ install: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Install program, hook
 	install -m 644 build/completions/oci-seccomp.bash '$(DESTDIR)$(bashdir)/oci-seccomp'
 	install -m 644 build/completions/_oci-seccomp '$(DESTDIR)$(zshdir)'
 	install -m 644 build/completions/oci-seccomp.fish '$(DESTDIR)$(fishdir)'
+	install -m 644 build/licenses.txt build/oci-seccomp.cdx.json '$(DESTDIR)$(docdir)'
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(bindir)/oci-seccomp'
@@ -178,17 +179,31 @@ uninstall: ## Remove what install put there
 		'$(DESTDIR)$(mandir)/man5/oci-seccomp-profile.5'
 	rm -f '$(DESTDIR)$(bashdir)/oci-seccomp' '$(DESTDIR)$(zshdir)/_oci-seccomp' \
 		'$(DESTDIR)$(fishdir)/oci-seccomp.fish'
+	rm -f '$(DESTDIR)$(docdir)/licenses.txt' '$(DESTDIR)$(docdir)/oci-seccomp.cdx.json'
+	rmdir '$(DESTDIR)$(docdir)' 2>/dev/null || true
 
 deb: $(if $(filter $(RELEASE),$(BINARY)),build) man ## Pack the program for Debian, into the folder DEBS
-	MAKE='$(MAKE)' packaging/deb '$(BINARY)' $(TARGET) '$(DEBS)'
+	MAKE='$(MAKE)' packaging/deb '$(BINARY)' '$(DEBS)'
 
 reproducible: ## Build program and package twice, elsewhere each time, and compare
 	CARGO_HOME='$(CARGO_HOME)' MAKE='$(MAKE)' packaging/reproducible $(TARGET)
 
-licenses: ## Write what is linked into the program, with the licences, to build/licenses.txt
-	@mkdir -p build
-	@packaging/licenses $(TARGET) > build/licenses.txt
+licenses: build/licenses.txt ## Write what is linked into the program, with the licences, to build/licenses.txt
 	@sed -n '/^  /p; /^====/q' build/licenses.txt
+
+sbom: build/oci-seccomp.cdx.json ## Write the same for programs, as CycloneDX: build/oci-seccomp.cdx.json
+
+# Of the libraries and tools that are installed now: made anew each time, and
+# whole at each moment.
+build/licenses.txt: force
+	@mkdir -p build
+	@packaging/licenses $(TARGET) > $@.$$$$ && mv $@.$$$$ $@
+
+build/oci-seccomp.cdx.json: force
+	@mkdir -p build
+	@packaging/sbom $(TARGET) > $@.$$$$ && mv $@.$$$$ $@
+
+force:
 
 # Not the advisories: their database is on GitHub (cargo deny check advisories).
 deny: ## Check the licences and sources of what the program is made of

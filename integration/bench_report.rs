@@ -115,35 +115,45 @@ fn the_table_has_ratios_first_and_says_why_a_row_is_skipped() {
 }
 
 #[test]
-fn the_chart_shows_what_each_row_adds() {
+fn the_chart_shows_ratios_first_and_why_a_row_is_skipped() {
     insta::assert_snapshot!(chart::svg(&report()), @r#"
-    <svg xmlns="http://www.w3.org/2000/svg" width="860" height="170" viewBox="0 0 860 170">
+    <svg xmlns="http://www.w3.org/2000/svg" width="860" height="230" viewBox="0 0 860 230">
     <style>
     text { font: 12px sans-serif; fill: #24292f }
     .title { font-weight: bold }
     .about { fill: #57606a }
-    .bar { fill: #4c8dd6 }
+    .page { fill: #ffffff }
+    .bar { fill: #b6bec8 }
+    .ours { fill: #4c8dd6 }
     .spread, .zero { stroke: #24292f }
     @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 }
     .about { fill: #9198a1 }
-    .bar { fill: #3b76b8 }
+    .page { fill: #0d1117 }
+    .bar { fill: #565f6b }
+    .ours { fill: #3b76b8 }
     .spread, .zero { stroke: #e6edf3 }
     }
     </style>
+    <rect class="page" width="100%" height="100%"/>
     <text class="about" x="8.0" y="20.0">oci-seccomp 0.1.0</text>
     <text class="about" x="8.0" y="40.0">load &lt;1 &amp; falling</text>
-    <text class="about" x="8.0" y="60.0">bars: medians; lines: the middle half of the samples</text>
-    <text class="title" x="8.0" y="100.0">a container: ms added</text>
-    <text class="name" x="20.0" y="120.0">its own</text>
-    <rect class="bar" x="454.9" y="109.0" width="233.9" height="14"/>
-    <line class="spread" x1="681.2" y1="116.0" x2="740.0" y2="116.0"/>
-    <text class="value" x="746.0" y="120.0">21.1</text>
-    <text class="name" x="20.0" y="140.0">quicker than none</text>
-    <rect class="bar" x="344.2" y="129.0" width="110.7" height="14"/>
-    <line class="spread" x1="340.0" y1="136.0" x2="367.7" y2="136.0"/>
-    <text class="value" x="460.9" y="140.0">-10</text>
-    <line class="zero" x1="454.9" y1="106.7" x2="454.9" y2="146.7"/>
+    <text class="about" x="8.0" y="60.0">numbers: how many times the first row's median, and how much more</text>
+    <text class="about" x="8.0" y="80.0">bars: how much more, ours in blue; lines: the middle half of the samples</text>
+    <text class="title" x="8.0" y="120.0">a container</text>
+    <text class="name" x="20.0" y="140.0">no seccomp</text>
+    <text class="value" x="460.9" y="140.0">41.5 ms</text>
+    <text class="name" x="20.0" y="160.0">its own</text>
+    <rect class="bar" x="454.9" y="149.0" width="233.9" height="14"/>
+    <line class="spread" x1="681.2" y1="156.0" x2="740.0" y2="156.0"/>
+    <text class="value" x="746.0" y="160.0">1.51 (+21.1)</text>
+    <text class="name" x="20.0" y="180.0">quicker than none</text>
+    <rect class="bar" x="344.2" y="169.0" width="110.7" height="14"/>
+    <line class="spread" x1="340.0" y1="176.0" x2="367.7" y2="176.0"/>
+    <text class="value" x="460.9" y="180.0">0.759 (-10)</text>
+    <text class="name" x="20.0" y="200.0">its own, anew</text>
+    <text class="about" x="460.9" y="200.0">skipped: this runc keeps no cache</text>
+    <line class="zero" x1="454.9" y1="126.7" x2="454.9" y2="206.7"/>
     </svg>
     "#);
 }
@@ -180,7 +190,7 @@ fn a_row_held_against_a_skipped_one_has_no_ratio() {
     report.tables[0].rows.truncate(2);
     report.tables.truncate(1);
     assert!(report.json()["tables"][0]["rows"][1]["ratio"].is_null());
-    assert!(!chart::svg(&report).contains("rect"));
+    assert!(!chart::svg(&report).contains("class=\"bar"));
     insta::assert_snapshot!(table::text(&report), @"
     oci-seccomp 0.1.0
     load <1 & falling

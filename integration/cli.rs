@@ -334,3 +334,43 @@ fn hook_dry_run_says_when_the_bundle_gets_its_filter() {
         assert!(seen.stdout.contains(text), "{seen}");
     }
 }
+
+#[test]
+fn what_is_misspelt_is_told_what_may_be_meant() {
+    let (dir, path) = profile_file(&denies_mkdir());
+    let misspelt = dir.path().join("profil.json").display().to_string();
+    let (_strict, unknown) = profile_file(&json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdri"], "action": "SCMP_ACT_ERRNO" }]
+    }));
+    let cases = dir.path().join("cases.json");
+    let text =
+        json!({ "profile": "profile.json", "cases": [{ "syscall": "mkdri", "expect": "ALLOW" }] });
+    std::fs::write(&cases, text.to_string()).expect("cases");
+    let cases = cases.display().to_string();
+    let own = std::process::id().to_string();
+    for (line, meant) in [
+        (&["explian", "profile.json", "read"][..], "'explain'"),
+        (&["dry-run", "--frmat", "json", &path], "'--format'"),
+        (
+            &["dry-run", "--deny", "mask-bit", &path],
+            "did you mean mask-bits?",
+        ),
+        (
+            &["dry-run", &misspelt],
+            "profil.json (did you mean profile.json?): No such file",
+        ),
+        (&["dry-run", "--strict", &unknown], "did you mean mkdir?"),
+        (&["explain", &path, "mkdri"], "did you mean mkdir?"),
+        (&["inspect", &own, "--call", "mkdri"], "did you mean mkdir?"),
+        (&["test", &cases], "did you mean mkdir?"),
+        (
+            &["inspect", "web", "--runtime", "rnuc"],
+            "did you mean runc?",
+        ),
+    ] {
+        let seen = oci_seccomp(line).run();
+        assert_ne!(seen.code(), Some(0), "{seen}");
+        seen.says(meant);
+    }
+}

@@ -147,16 +147,27 @@ fn check_what_came(root: &Root) {
     ] {
         assert!(root.at("/usr/share/man").join(page).exists(), "{page}");
     }
-    let licenses = root.at("/usr/share/doc/oci-seccomp/licenses.gz");
+    let licenses = root.at("/usr/share/doc/oci-seccomp/licenses.txt.gz");
     let licenses = Run::new("zcat").arg(licenses).run().success();
     for text in [
-        "  libseccomp: LGPL",
-        "  libc v",
-        "==== libc v",
+        "  libseccomp 2.",
+        "  libc 0.",
+        "==== libc 0.",
         "THE SOFTWARE IS PROVIDED",
+        "GNU LESSER GENERAL PUBLIC LICENSE",
     ] {
         assert!(licenses.stdout.contains(text), "no {text}");
     }
+    let sbom = root.at("/usr/share/doc/oci-seccomp/oci-seccomp.cdx.json");
+    let sbom: Value = serde_json::from_slice(&fs::read(sbom).expect("SBOM")).expect("JSON");
+    let debians = |component: &Value| {
+        let purl = component["purl"].as_str().expect("purl");
+        purl.starts_with("pkg:deb/debian/")
+    };
+    let components = sbom["components"].as_array().expect("components");
+    let named = components.iter().filter(|c| debians(c));
+    let names: Vec<_> = named.map(|c| c["name"].as_str().expect("name")).collect();
+    assert_eq!(names, ["libseccomp", "glibc", "libgcc"]);
     // To allow by default is what it is for.
     let allowed = ["--deny", "all", "--allow", "allow-by-default"];
     let meant = Run::new(&program).arg("dry-run").args(allowed);

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use oci_seccomp::progress::Progress;
 use serde_json::{Value, json};
 use support::{Container, Outcome, Run, Runtime, Stage, binary, process};
 
@@ -570,12 +571,21 @@ fn arms_200_containers_at_once() {
 #[test]
 fn starts_one_after_another_without_a_leak() {
     support::on(Runtime::Crun, |runtime| {
-        let count = std::env::var("OCI_SECCOMP_SOAK");
-        let count = count.map_or(100, |n| n.parse().expect("OCI_SECCOMP_SOAK is a number"));
+        let soak = std::env::var("OCI_SECCOMP_SOAK").ok();
+        // Of the hundred nobody waits for a word.
+        let progress = soak.as_ref().map(|_| Progress::stderr());
+        let count = soak.map_or(100, |n| n.parse().expect("OCI_SECCOMP_SOAK is a number"));
         let container = armed(runtime, Stage::CreateRuntime, Way::AtExec);
         let mut before = None;
-        for _ in 0..count {
+        for n in 1..=count {
             assert!(was_filtered(&container.run_again().success()));
+            if let Some(progress) = &progress {
+                let text = format!("soak: {n} of {count} containers");
+                progress.at(&text);
+                if n % 100 == 0 {
+                    progress.done(&text);
+                }
+            }
             // The first one has made what there is for all of them.
             before.get_or_insert_with(|| things(container.bundle()));
         }

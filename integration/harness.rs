@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -116,4 +118,83 @@ fn finds_a_process_that_a_hook_left_behind(runtime: Runtime) {
     let message = caught.expect_err("went unnoticed");
     let message = message.downcast_ref::<String>().expect("a message");
     assert!(message.contains("left behind") && message.contains("sleep 60"));
+}
+
+/// A shell's command with standard error on a terminal, and what that showed.
+fn on_a_terminal(command: &str) -> String {
+    let pty = nix::pty::openpty(None, None).expect("pty");
+    let seen = Run::new("sh")
+        .args(["-c", command])
+        .env("TERM", "xterm")
+        .on_terminal(pty.slave.into());
+    seen.run().success();
+    // EIO comes once nobody has the other side any more, and after all else.
+    let mut master = std::fs::File::from(pty.master);
+    let (mut shown, mut bytes) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = master.read(&mut bytes) {
+        shown.extend(&bytes[..n]);
+    }
+    String::from_utf8(shown).expect("UTF-8")
+}
+
+const ERASE: &str = "\r\x1b[K";
+
+#[test]
+fn priming_the_cache_shows_how_far_it_is_on_a_terminal_alone() {
+    let dir = tempfile::tempdir().expect("directory");
+    let out = dir.path().join("out");
+    let profile = support::source().join("testdata/default.json");
+    let command = format!(
+        "XDG_RUNTIME_DIR={0} {1} cache prime {2} {2}",
+        dir.path().display(),
+        support::binary().display(),
+        profile.display()
+    );
+    let shown = on_a_terminal(&format!("{command} >{}", out.display()));
+    for n in [1, 2] {
+        let line = format!("{ERASE}\x1b[?7l[{n}/2] {}", profile.display());
+        assert!(shown.contains(&line), "{shown:?}");
+    }
+    assert!(shown.ends_with(ERASE), "{shown:?}");
+    let answer = std::fs::read_to_string(&out).expect("answer");
+    assert_eq!(answer.lines().count(), 2, "{answer}");
+    let plain = Run::new("sh").args(["-c", &command]).run().success();
+    assert_eq!((plain.stdout, plain.stderr.as_str()), (answer, ""));
+}
+
+/// With a cargo that finds what it is told: the real one takes minutes.
+#[test]
+fn fuzzing_shows_how_far_it_is_and_what_was_found() {
+    let dir = tempfile::tempdir().expect("directory");
+    let cargo = dir.path().join("cargo");
+    let script = "#!/bin/sh\n\
+        [ \"$2\" = run ] || exit 0\n\
+        echo 'stat::number_of_executed_units: 4711'\n\
+        [ \"$7\" != wrong ] || { echo 'panicked at 12'; exit 77; }\n\
+        sleep 0.2\n";
+    std::fs::write(&cargo, script).expect("cargo");
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let run = support::source().join("fuzz/run");
+    let command = format!(
+        "CARGO={} FUZZ_LOGS={} {} triple 1",
+        cargo.display(),
+        dir.path().display(),
+        run.display()
+    );
+    let shown = on_a_terminal(&format!("{command} one other >/dev/null"));
+    for line in ["[1/2] one: 0 of 1 s", "[2/2] other: 0 of 1 s"] {
+        assert!(shown.contains(&format!("{ERASE}{line}")), "{shown:?}");
+    }
+    assert!(shown.ends_with(ERASE), "{shown:?}");
+    let plain = format!("{command} one wrong other");
+    let plain = Run::new("sh").args(["-c", &plain]).run().exits(1);
+    assert_eq!(plain.stdout, "one: 4711 inputs, nothing found\n");
+    assert!(
+        plain
+            .stderr
+            .starts_with("[1/3] one: 1 s\n[2/3] wrong: 1 s\n"),
+        "{plain}"
+    );
+    assert!(!plain.stderr.contains('\x1b'), "{plain}");
+    plain.says("panicked at 12").says("wrong failed: ");
 }

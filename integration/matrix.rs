@@ -16,7 +16,6 @@
 mod cells;
 mod support;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use cells::table;
 use cells::{Cell, Engine, Machines, Verdict};
+use oci_seccomp::progress::Progress;
 
 /// The cells that run at a time: most of a cell's time is waiting.
 const WORKERS: usize = 3;
@@ -110,22 +110,24 @@ fn run(cells: &[Cell], engines: &[Engine]) -> Vec<(Verdict, Duration)> {
     let results = Mutex::new(vec![None; cells.len()]);
     let order = in_turns(cells);
     let next = AtomicUsize::new(0);
-    let progress = Progress::new(cells);
+    let progress = Progress::stderr();
+    progress.done(&format!("matrix: {} containers to run", cells.len()));
+    let started = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let cell = &cells[at];
-                    let started = Instant::now();
+                    let begun = Instant::now();
                     let verdict = cells::run(cell, &machines);
                     let mut results = results.lock().expect("results");
-                    results[at] = Some((verdict, started.elapsed()));
-                    progress.tell(cells, &results, cell);
+                    results[at] = Some((verdict, begun.elapsed()));
+                    tell(&progress, cells, &results, cell, started.elapsed());
                 }
             });
         }
     });
-    progress.end();
+    drop(progress);
     drop(machines);
     let _ = std::panic::take_hook();
     let results = results.into_inner().expect("results");
@@ -143,46 +145,17 @@ fn in_turns(cells: &[Cell]) -> Vec<usize> {
     order
 }
 
-/// One line that changes on a terminal; elsewhere a line for each row of the
-/// table, when it is done.
-struct Progress {
-    terminal: bool,
-    started: Instant,
-    total: usize,
-}
-
 type Results = [Option<(Verdict, Duration)>];
 
-impl Progress {
-    fn new(cells: &[Cell]) -> Self {
-        let progress = Self {
-            terminal: std::io::stderr().is_terminal(),
-            started: Instant::now(),
-            total: cells.len(),
-        };
-        eprintln!("matrix: {} containers to run", progress.total);
-        progress
-    }
-
-    fn tell(&self, cells: &[Cell], results: &Results, last: &Cell) {
-        let done = results.iter().flatten().count();
-        let seconds = self.started.elapsed().as_secs();
-        let total = self.total;
-        let row = last.row();
-        if self.terminal {
-            eprint!("\r\x1b[K[{done}/{total}] {seconds} s: {row}");
-            let _ = std::io::stderr().flush();
-            return;
-        }
-        let mut of_row = cells.iter().zip(results).filter(|(c, _)| c.row() == row);
-        if of_row.all(|(_, result)| result.is_some()) {
-            eprintln!("[{done}/{total}] after {seconds} s: {row} done");
-        }
-    }
-
-    fn end(&self) {
-        if self.terminal {
-            eprint!("\r\x1b[K");
-        }
+/// Which container was the last; where there is no terminal, a line for each
+/// row of the table that is complete.
+fn tell(progress: &Progress, cells: &[Cell], results: &Results, last: &Cell, took: Duration) {
+    let done = results.iter().flatten().count();
+    let (total, seconds) = (cells.len(), took.as_secs());
+    let row = last.row();
+    progress.at(&format!("[{done}/{total}] {seconds} s: {row}"));
+    let mut of_row = cells.iter().zip(results).filter(|(c, _)| c.row() == row);
+    if of_row.all(|(_, result)| result.is_some()) {
+        progress.done(&format!("[{done}/{total}] after {seconds} s: {row} done"));
     }
 }

@@ -312,3 +312,61 @@ fn make_without_a_goal_explains_itself() {
         assert!(help.stdout.contains(&format!("  {goal} ")), "{help}");
     }
 }
+
+/// CycloneDX 1.5, held against the lock file and the linker's own libraries.
+#[test]
+fn the_sbom_has_what_is_linked_and_is_the_same_each_time() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let folder = root.path().join("opt/tools/share/doc/oci-seccomp");
+    let install = || {
+        make("install", root.path(), &[]).success();
+        fs::read_to_string(folder.join("oci-seccomp.cdx.json")).expect("SBOM")
+    };
+    let text = install();
+    assert_eq!(install(), text);
+    let sbom: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(sbom["bomFormat"], "CycloneDX");
+    assert_eq!(sbom["metadata"]["component"]["name"], "oci-seccomp");
+
+    let lock = fs::read_to_string(source().join("Cargo.lock")).expect("lock file");
+    let components = sbom["components"].as_array().expect("components");
+    let (crates, others): (Vec<_>, Vec<_>) = components
+        .iter()
+        .partition(|c| c["purl"].as_str().expect("purl").starts_with("pkg:cargo/"));
+    for component in &crates {
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let (name, version) = (text(&component["name"]), text(&component["version"]));
+        let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        let locked = lock.split("[[package]]\n").find(|p| p.starts_with(&entry));
+        let sum = text(&component["hashes"][0]["content"]);
+        let sum = format!("checksum = \"{sum}\"");
+        assert!(locked.is_some_and(|p| p.contains(&sum)), "{component:#}");
+    }
+    let names = |components: &[&Value]| -> BTreeSet<String> {
+        let name = |c: &&Value| c["name"].as_str().expect("name").to_owned();
+        components.iter().map(name).collect()
+    };
+    assert!(names(&crates).contains("libseccomp-sys") && !names(&crates).contains("insta"));
+    let expected = ["glibc", "libgcc", "libseccomp", "rust-std"];
+    assert!(names(&others).into_iter().eq(expected), "{others:#?}");
+    let licensed = |c: &Value| c["licenses"][0]["expression"].is_string();
+    assert!(components.iter().all(licensed), "{text}");
+
+    // Whatever depends is there, and nothing is there that nothing depends on.
+    let own = &sbom["metadata"]["component"]["bom-ref"];
+    let mut known: BTreeSet<&str> = components
+        .iter()
+        .filter_map(|c| c["bom-ref"].as_str())
+        .collect();
+    let mut needed = BTreeSet::new();
+    for entry in sbom["dependencies"].as_array().expect("dependencies") {
+        assert!(entry["ref"] == *own || known.contains(entry["ref"].as_str().expect("ref")));
+        let on = entry["dependsOn"].as_array().expect("dependsOn");
+        needed.extend(on.iter().filter_map(Value::as_str));
+    }
+    known.retain(|reference| !needed.contains(reference));
+    assert!(known.is_empty(), "nobody needs {known:?}");
+
+    make("uninstall", root.path(), &[]).success();
+    assert!(!folder.exists());
+}

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::bpf::Program;
+use crate::near;
 use crate::policy::{Action, Arch, Call, Verdict};
 use crate::syscalls::{self, Wiring};
 use crate::translate::Translation;
@@ -74,7 +75,7 @@ pub enum Error {
     #[error("unknown architecture {0:?}")]
     Arch(String),
     /// No such call there.
-    #[error("{arch} has no system call {name:?}")]
+    #[error("{arch} has no system call {name:?}{}", near::did_you_mean(near(name)))]
     Name {
         /// Where it was looked for.
         arch: Arch,
@@ -92,6 +93,14 @@ pub enum Error {
         "unknown verdict {0:?}: ALLOW, LOG, TRACE(n), NOTIFY, ERRNO(n), TRAP, KILL_THREAD or KILL_PROCESS"
     )]
     Verdict(String),
+}
+
+/// What may be meant by a name that nobody knows.
+fn near(name: &str) -> Option<&'static str> {
+    match syscalls::resolve(name, Arch::native()) {
+        Wiring::Unknown => syscalls::nearest(name),
+        _ => None,
+    }
 }
 
 /// A case that did not get its verdict.

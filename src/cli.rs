@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use oci_seccomp::lint::{Id, UnknownId};
 
 /// The seccomp layer of OCI containers
@@ -20,9 +20,14 @@ use oci_seccomp::lint::{Id, UnknownId};
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = ENVIRONMENT
+    disable_help_flag = true,
+    after_help = OVERVIEW
 )]
 pub struct Cli {
+    // A screen of it; the rest is for `help COMMAND` and the man page.
+    /// Print this; "oci-seccomp help COMMAND" has more
+    #[arg(short, long, global = true, action = ArgAction::HelpShort, display_order = 900)]
+    help: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -162,7 +167,12 @@ pub enum Command {
     Features(FeaturesArgs),
 }
 
-const ENVIRONMENT: &str = "\
+const OVERVIEW: &str = "\
+Examples:
+  oci-seccomp dry-run seccomp.json
+  oci-seccomp explain /run/bundle openat
+  oci-seccomp exec web sh
+
 Environment:
   OCI_SECCOMP_LOG  What to log on standard error: off, error, warn, info,
                    debug or trace";
@@ -229,7 +239,8 @@ Examples:
   oci-seccomp compile seccomp.json -o filter.bpf
   bwrap --seccomp 3 --ro-bind / / true 3< <(oci-seccomp compile seccomp.json)
   oci-seccomp compile bundle --format pfc | less
-  podman run --annotation run.oci.seccomp_bpf_data=$(oci-seccomp compile seccomp.json --format base64) …";
+  podman run --annotation run.oci.seccomp_bpf_data=\\
+    $(oci-seccomp compile seccomp.json --format base64) …";
 
 const RESOLVE_EXAMPLES: &str = "\
 Examples:
@@ -254,6 +265,20 @@ Examples:
 
 A profile of docker's form means different things for different capabilities: it
 is primed for those of the bundle that it is in, or for none.";
+
+const PRIME_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp cache prime /usr/share/containers/seccomp.json
+  oci-seccomp cache prime --enosys off /run/bundle /etc/oci-seccomp/*.json";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp cache list
+  oci-seccomp cache list --format json | jq '[.entries[].bytes] | add'";
+
+const CLEAR_EXAMPLES: &str = "\
+Examples:
+  oci-seccomp cache clear";
 
 const DIFF_EXAMPLES: &str = "\
 Examples:
@@ -283,20 +308,26 @@ Examples:
 /// `hook`
 #[derive(Debug, Args)]
 pub struct HookArgs {
-    /// Load this profile, in place of the bundle's linux.seccomp section, for
-    /// any container; the runtime still loads that section by itself
+    /// Load this profile in place of the bundle's linux.seccomp
+    ///
+    /// Onto any container that has the hook. The runtime still loads the
+    /// bundle's section by itself.
     #[arg(long, value_name = "FILE", conflicts_with = "bpf")]
     pub profile: Option<PathBuf>,
-    /// The same with a program: struct sock_filter in the machine's byte
-    /// order, as seccomp_export_bpf(3) writes it; loaded with SPEC_ALLOW
+    /// The same with a ready program, as compile writes it
+    ///
+    /// struct sock_filter in the machine's byte order, as
+    /// seccomp_export_bpf(3) writes it; loaded with SPEC_ALLOW.
     #[arg(long, value_name = "FILE")]
     pub bpf: Option<PathBuf>,
-    /// In addition, load DIR/NAME.json for a container with the annotation
-    /// io.oci-seccomp.profile=NAME; without such a file it does not start
+    /// In addition, load DIR/NAME.json where a container has the annotation
+    /// io.oci-seccomp.profile=NAME
+    ///
+    /// Without such a file it does not start.
     #[arg(long, value_name = "DIR")]
     pub profile_dir: Option<PathBuf>,
-    /// What to do where the runtime has loaded filters of its own
-    #[arg(long, value_enum, default_value_t)]
+    /// What to do where the runtime loaded filters of its own
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub on_existing: OnExisting,
     /// Refuse the start of a container that has no profile
     #[arg(long)]
@@ -310,10 +341,10 @@ pub struct HookArgs {
     /// Say it at length
     #[arg(short, long, requires = "dry_run")]
     pub verbose: bool,
-    /// The hook's stage, where it cannot be told from the state
+    /// The stage, where the state does not tell
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
-    /// At precreate: give crun the program, so that it compiles none itself
+    /// At precreate: give crun the program, to compile none itself
     #[arg(long)]
     pub crun_bpf: bool,
     /// Log to this file too; it is appended to
@@ -340,7 +371,7 @@ pub struct InitArgs {
     #[arg(long, value_enum, value_name = "FLAG,…", value_delimiter = ',')]
     #[arg(default_value = "SPEC_ALLOW", conflicts_with_all = ["profile", "config"])]
     pub flags: Vec<FilterFlag>,
-    /// Started as root, become the process described here: see wrap, which writes it
+    /// Started as root, become what this describes: wrap writes it
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// How the profile is read.
@@ -361,8 +392,10 @@ pub struct InitSource {
     /// Use this profile
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Use this program: struct sock_filter in the machine's byte order, as
-    /// seccomp_export_bpf(3) writes it
+    /// Use this ready program, as compile writes it
+    ///
+    /// struct sock_filter in the machine's byte order, as
+    /// seccomp_export_bpf(3) writes it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["strict", "ambiguous", "enosys"])]
     pub bpf: Option<PathBuf>,
 }
@@ -390,26 +423,26 @@ pub enum FilterFlag {
 /// `exec`
 #[derive(Debug, Default, Args)]
 pub struct ExecArgs {
-    /// Ask this runtime for the container: runc, crun, youki, podman, or a path;
+    /// Ask this one for the container: runc, crun, youki, podman or a path;
     /// without it, each that is installed
     #[arg(long, value_name = "RUNTIME", conflicts_with = "pid")]
     pub runtime: Option<PathBuf>,
     /// The runtime's root directory, as its own --root
     #[arg(long, value_name = "DIR", conflicts_with = "pid")]
     pub root: Option<PathBuf>,
-    /// Join the container of this process, and ask no runtime
+    /// Join the container of this process; ask no runtime
     #[arg(long, value_name = "PID", requires = "bundle", value_parser = clap::value_parser!(i32).range(1..))]
     pub pid: Option<i32>,
     /// Its bundle's directory
     #[arg(long, value_name = "DIR", requires = "pid")]
     pub bundle: Option<PathBuf>,
-    /// Load this profile, in place of those that config.json asks for
+    /// Load this profile, not those config.json asks for
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Load filters of init's, too, that are in no profile
+    /// Load filters of init's too that are in no profile
     #[arg(long)]
     pub inherit_filters: bool,
-    /// Make a terminal in the container, and connect it to this one
+    /// Make a terminal in the container, connected to this
     #[arg(short, long)]
     pub tty: bool,
     /// Taken for the sake of who is used to it: standard input is always the
@@ -425,17 +458,18 @@ pub struct ExecArgs {
     /// Set a variable, over those of the config
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub env: Vec<String>,
-    /// Add a capability to the bounding, permitted and effective set; to use
-    /// it, a user other than root needs it in the config's ambient set
+    /// Add a capability to the bounding, permitted and effective set
+    ///
+    /// To use it, a user other than root needs it in the config's ambient set.
     #[arg(long, value_name = "CAP", value_parser = capability)]
     pub cap: Vec<caps::Capability>,
-    /// Become what this file describes, as process does in config.json
+    /// Become what this file describes, like process of a config
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["user", "cwd", "env", "cap"])]
     pub process: Option<PathBuf>,
     /// Do not wait for the command
     #[arg(short, long, conflicts_with = "tty")]
     pub detach: bool,
-    /// Write the command's pid to this file before it runs
+    /// Write the command's pid here before it runs
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Programs made before.
@@ -493,13 +527,15 @@ pub struct WrapArgs {
     /// Use this profile, not the bundle's linux.seccomp section
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Leave linux.seccomp to the runtime too, which then filters the shim and what joins later
+    /// Leave linux.seccomp to the runtime too
+    ///
+    /// Which then filters the shim and what joins later.
     #[arg(long)]
     pub keep_section: bool,
     /// Put the bundle back as it was
     #[arg(long, conflicts_with_all = ["profile", "keep_section", "strict", "ambiguous", "enosys"])]
     pub undo: bool,
-    /// Undo even if config.json was changed since; the change is lost
+    /// Undo even if config.json was changed since, and lose that
     #[arg(long, requires = "undo")]
     pub force: bool,
     /// How the profile is read.
@@ -623,7 +659,9 @@ pub enum ProgramFormat {
 pub struct ResolveArgs {
     /// A bundle, a config.json or a profile; - is standard input
     pub source: PathBuf,
-    /// The workload's bounding capabilities, or "all"; without it, those of the bundle, or none
+    /// The workload's bounding capabilities, or "all"
+    ///
+    /// Without it, those of the bundle, or none.
     #[arg(long, value_name = "CAP,…", value_delimiter = ',')]
     pub caps: Option<Vec<String>>,
     /// The architecture; without it, this machine's
@@ -660,14 +698,17 @@ pub struct CacheCommand {
 #[derive(Debug, Subcommand)]
 pub enum CacheAction {
     /// Compile and prove profiles, and keep their programs
+    #[command(after_help = PRIME_EXAMPLES)]
     Prime(PrimeArgs),
     /// Show what is kept, the oldest first
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         /// How to say it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// Remove all that is kept
+    #[command(after_help = CLEAR_EXAMPLES)]
     Clear,
 }
 
@@ -685,8 +726,9 @@ pub struct PrimeArgs {
 /// `diff`
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// A bundle, a config.json, a profile or a ready program (struct
-    /// sock_filter); - is standard input
+    /// A bundle, a config.json, a profile or a program; - is standard input
+    ///
+    /// A ready program is struct sock_filter in the machine's byte order.
     #[arg(value_name = "A")]
     pub first: PathBuf,
     /// Another
@@ -709,8 +751,9 @@ pub struct DiffArgs {
 /// `inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The number of a process, or a container; with --runtime or --root a
-    /// number is a container too
+    /// The number of a process, or a container
+    ///
+    /// With --runtime or --root a number is a container too.
     #[arg(value_name = "PID|CONTAINER")]
     pub target: String,
     /// Who knows the container: podman, or an OCI runtime by name or path;
@@ -724,8 +767,10 @@ pub struct InspectArgs {
     /// or a ready program
     #[arg(long, value_name = "SOURCE")]
     pub against: Option<PathBuf>,
-    /// Say what this call would get; arguments are numbers, names such as
-    /// O_RDWR|O_CREAT, or _ for any value, as are those left out
+    /// Say what this call would get
+    ///
+    /// Arguments are numbers, names such as O_RDWR|O_CREAT, or _ for any value,
+    /// as are those left out.
     #[arg(long, value_names = ["NAME", "ARG"], num_args = 1..=7, allow_negative_numbers = true)]
     pub call: Vec<String>,
     /// The architecture of that call; without it, this machine's
@@ -777,14 +822,16 @@ pub struct CacheArgs {
 /// How a profile is read.
 #[derive(Debug, Default, Args)]
 pub struct TranslateArgs {
-    /// Refuse a profile with a system call that nobody knows
+    /// Refuse a profile with a call that nobody knows
     #[arg(long)]
     pub strict: bool,
-    /// What to do about rules whose order decides, and would weaken what libseccomp loads
-    #[arg(long, value_enum, default_value_t)]
+    /// Rules whose order decides: refuse, or let the first win
+    ///
+    /// Where what libseccomp loads would be the weaker.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub ambiguous: Ambiguous,
     /// What a call newer than the profile gets
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub enosys: Enosys,
 }
 

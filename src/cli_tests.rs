@@ -156,29 +156,65 @@ fn a_usage_error_has_the_status_by_which_the_command_says_no() {
     }
 }
 
-#[test]
-fn each_command_has_a_version_and_shows_examples() {
-    let mut cli = Cli::command();
-    cli.build();
-    for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
-        let help = command.render_long_help().to_string();
-        assert!(help.contains("\nExamples:\n"), "{help}");
-        assert!(help.contains("--version"), "{help}");
-    }
-}
-
-/// The long help is what the man page is; this is the one to glance at.
-#[test]
-fn short_help_fits_a_screen() {
-    fn check(command: &mut clap::Command) {
-        let help = command.render_help().to_string();
-        assert!(help.lines().count() <= 60, "{help}");
-        assert!(help.lines().all(|l| l.chars().count() <= 80), "{help}");
-        command.get_subcommands_mut().for_each(check);
-    }
+/// The command line as a person at a terminal of 80 columns sees it.
+fn at_a_terminal() -> clap::Command {
     let mut cli = Cli::command().term_width(80);
     cli.build();
-    check(&mut cli);
+    cli
+}
+
+/// Calls this with the words of each command, its subcommands among them.
+fn each_command(look: &mut impl FnMut(&[String])) {
+    fn below(command: &clap::Command, words: &[String], look: &mut impl FnMut(&[String])) {
+        look(words);
+        for command in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            let name = [command.get_name().to_owned()];
+            below(command, &[words, &name].concat(), look);
+        }
+    }
+    below(&at_a_terminal(), &["oci-seccomp".to_owned()], look);
+}
+
+/// What a command line prints that asks for help.
+fn help(words: &[String], flag: &str) -> String {
+    let argv = words.iter().map(String::as_str).chain([flag]);
+    let error = at_a_terminal().try_get_matches_from(argv);
+    let error = error.expect_err("help");
+    assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn help_fits_a_screen_and_has_examples() {
+    let mut seen = 0;
+    each_command(&mut |words| {
+        for flag in ["-h", "--help"] {
+            let help = help(words, flag);
+            assert!(help.lines().count() <= 60, "{help}");
+            let widest = help.lines().map(|l| l.chars().count()).max();
+            assert!(widest <= Some(80), "{help}");
+            let examples = help.split_once("\nExamples:\n  ");
+            let command = words.join(" ");
+            let is_one = |(_, text): (&str, &str)| text.contains(&command);
+            assert!(examples.is_some_and(is_one), "{help}");
+            assert!(help.contains("--version"), "{help}");
+        }
+        seen += 1;
+    });
+    assert!(seen > 15, "{seen}");
+}
+
+/// `--help` points there.
+#[test]
+fn all_of_the_text_is_there_for_who_asks_for_it() {
+    let words = ["oci-seccomp".to_owned(), "help".to_owned()];
+    let long = help(&words, "exec");
+    let long = long.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(long.contains("The status is the command's own"), "{long}");
+    assert!(
+        long.contains("needs it in the config's ambient set"),
+        "{long}"
+    );
 }
 
 #[test]

@@ -10,15 +10,19 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat2};
 
+use crate::near;
+
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// open(2) or fstat(2) failed.
-    #[error("cannot open {}", path.display())]
+    #[error("cannot open {}{}", path.display(), near::in_brackets(near.as_deref()))]
     Open {
         /// What was to be read.
         path: PathBuf,
+        /// Where there is no such file: one in its folder that may be meant.
+        near: Option<String>,
         /// Why not.
         source: io::Error,
     },
@@ -165,6 +169,10 @@ fn open(path: &Path) -> Result<File, Error> {
         .open(path)
         .map_err(|source| Error::Open {
             path: path.into(),
+            near: match source.kind() {
+                io::ErrorKind::NotFound => near::file(path),
+                _ => None,
+            },
             source,
         })
 }
@@ -174,6 +182,7 @@ fn kind(path: &Path, file: &File) -> Result<std::fs::FileType, Error> {
         Ok(metadata) => Ok(metadata.file_type()),
         Err(source) => Err(Error::Open {
             path: path.into(),
+            near: None,
             source,
         }),
     }
@@ -240,6 +249,12 @@ mod tests {
         ));
         let missing = dir.path().join("missing");
         assert!(matches!(read_limited(&missing, 9), Err(Error::Open { .. })));
+        std::fs::write(dir.path().join("misssing"), "").unwrap();
+        let error = read_limited(&missing, 9).unwrap_err().to_string();
+        assert!(
+            error.ends_with("missing (did you mean misssing?)"),
+            "{error}"
+        );
         let latin1 = dir.path().join("latin1");
         std::fs::write(&latin1, b"caf\xe9").unwrap();
         let error = read_limited(&latin1, 9).unwrap_err();

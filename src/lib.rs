@@ -175,6 +175,7 @@ pub mod syscalls;
 pub mod translate;
 
 mod json;
+mod near;
 
 // The program's own, which is another crate, and so are its tests: hidden, and
 // no part of the API.
@@ -246,6 +247,9 @@ pub mod precreate;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod profile_dir;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod progress;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod relay;

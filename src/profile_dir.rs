@@ -17,6 +17,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
 use crate::input;
+use crate::near;
 
 /// The annotation by which a container chooses.
 pub const ANNOTATION: &str = "io.oci-seccomp.profile";
@@ -45,10 +46,12 @@ pub enum Error {
         source: Errno,
     },
     /// The profile cannot be opened.
-    #[error("cannot open {}", path.display())]
+    #[error("cannot open {}{}", path.display(), near::in_brackets(near.as_deref()))]
     Open {
         /// The file.
         path: PathBuf,
+        /// Where there is no such file: another name that may be meant.
+        near: Option<String>,
         /// From openat2(2): ENOENT, ELOOP for a symbolic link, ENOSYS before
         /// Linux 5.6.
         source: Errno,
@@ -84,7 +87,10 @@ pub fn read(dir: &Path, name: &str, limit: u64) -> Result<(PathBuf, String), Err
     let path = dir.join(&name);
     let file = open_beneath(&open_dir(dir)?, &name).map_err(|source| {
         let path = path.clone();
-        Error::Open { path, source }
+        let near = (source == Errno::ENOENT).then(|| near::file(&path));
+        let near = near.flatten();
+        let near = near.map(|file| file.trim_end_matches(".json").to_owned());
+        Error::Open { path, near, source }
     })?;
     let (file, metadata) = trusted(&path, file)?;
     if !metadata.is_file() {
@@ -183,6 +189,19 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_one_is_told_the_one() {
+        let dir = dir();
+        let error = |name| read(dir.path(), name, 9).unwrap_err().to_string();
+        let near = error("web-1.0_b");
+        assert!(
+            near.ends_with("web-1.0_b.json (did you mean web-1.0_a?)"),
+            "{near}"
+        );
+        let far = error("database");
+        assert!(far.ends_with("database.json"), "{far}");
     }
 
     #[test]

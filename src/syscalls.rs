@@ -4,6 +4,7 @@
 //! younger than the installed libseccomp come from a table of kernel numbers.
 #![forbid(unsafe_code)]
 
+use crate::near;
 use crate::policy::{Arch, Call, X32_BIT};
 use libseccomp::{ScmpArch, ScmpSyscall};
 use std::collections::HashMap;
@@ -126,21 +127,13 @@ pub fn name(arch: Arch, nr: u32) -> Option<String> {
 
 /// The known name that is nearest to an unknown one, if any is near: what
 /// somebody may have meant.
-#[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let libc = LIBC_NAMES.iter().find(|(libc, _)| *libc == name);
     if let Some((_, call)) = libc {
         return Some(call);
     }
-    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
-    let near = TABLES
-        .keys()
-        .copied()
-        .map(|known| (distance(&known), known));
-    // Of a short name a letter, of a long one two.
-    let (_, known) = near.filter(|(d, _)| *d <= 1 + name.len() / 7).min()?;
-    Some(known)
+    near::nearest(name, TABLES.keys().copied())
 }
 
 /// A call for people: `x86_64 lseek(0x0, 0x6)`, without trailing zeros.

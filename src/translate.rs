@@ -3,6 +3,7 @@
 //! [`crate::profile`]; a policy that exists is valid.
 #![forbid(unsafe_code)]
 
+use crate::near;
 use crate::policy::{
     Action, Arch, ArchRules, Clause, Compare, Condition, ENOSYS, Flags, Listener, MAX_ERRNO, Policy,
 };
@@ -68,7 +69,8 @@ pub enum Fault {
     #[error("{0:?} cannot be the name of a system call")]
     BadName(String),
     /// Nobody knows the name.
-    #[error("unknown system call {0:?}")]
+    #[error("unknown system call {0:?}{near}",
+        near = near::did_you_mean(syscalls::nearest(.0)))]
     UnknownName(String),
     /// A system call has six arguments.
     #[error("argument index {0} is out of reach: a system call has arguments 0 to 5")]

@@ -1,8 +1,9 @@
 //! A B C, C B A: everything once, and again, so that what else the machine does
 //! falls on all alike, and no row always comes after the same one.
 
-use std::io::{IsTerminal, Write};
 use std::time::Instant;
+
+use oci_seccomp::progress::Progress;
 
 use crate::report::{Outcome, Row, Table};
 
@@ -41,7 +42,7 @@ pub struct Plan<'a> {
 /// run once: what is found in caches is found by all samples. A row that fails
 /// is skipped from then on, and has the reason in place of its numbers.
 pub fn measure(what: &str, runs: usize, mut plans: Vec<Plan<'_>>) -> Vec<Table> {
-    let progress = Progress::new(what);
+    let (progress, started) = (Progress::stderr(), Instant::now());
     let mut outcomes: Vec<Vec<Outcome>> = plans
         .iter()
         .map(|plan| vec![Outcome::Samples(Vec::new()); plan.subjects.len()])
@@ -52,7 +53,8 @@ pub fn measure(what: &str, runs: usize, mut plans: Vec<Plan<'_>>) -> Vec<Table> 
     };
     let mut order: Vec<(usize, usize)> = plans.iter().enumerate().flat_map(rows).collect();
     for round in 0..=runs {
-        progress.tell(round, runs);
+        let seconds = started.elapsed().as_secs();
+        progress.at(&format!("{what}: round {round} of {runs}, {seconds} s"));
         for &(table, row) in &order {
             let outcome = &mut outcomes[table][row];
             let Outcome::Samples(samples) = outcome else {
@@ -66,7 +68,8 @@ pub fn measure(what: &str, runs: usize, mut plans: Vec<Plan<'_>>) -> Vec<Table> 
         }
         order.reverse();
     }
-    progress.end();
+    let seconds = started.elapsed().as_secs();
+    progress.done(&format!("{what}: done in {seconds} s"));
     plans.into_iter().zip(outcomes).map(filled).collect()
 }
 
@@ -82,37 +85,5 @@ fn filled((plan, outcomes): (Plan<'_>, Vec<Outcome>)) -> Table {
                 outcome,
             })
             .collect(),
-    }
-}
-
-/// One line that changes on a terminal; elsewhere one at the end.
-struct Progress<'a> {
-    what: &'a str,
-    terminal: bool,
-    started: Instant,
-}
-
-impl<'a> Progress<'a> {
-    fn new(what: &'a str) -> Self {
-        Self {
-            what,
-            terminal: std::io::stderr().is_terminal(),
-            started: Instant::now(),
-        }
-    }
-
-    fn tell(&self, round: usize, runs: usize) {
-        if self.terminal {
-            eprint!("\r\x1b[K{}: round {round} of {runs}", self.what);
-            let _ = std::io::stderr().flush();
-        }
-    }
-
-    fn end(&self) {
-        let seconds = self.started.elapsed().as_secs();
-        match self.terminal {
-            true => eprint!("\r\x1b[K"),
-            false => eprintln!("{}: done in {seconds} s", self.what),
-        }
     }
 }

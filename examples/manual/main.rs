@@ -94,22 +94,29 @@ fn with_aliases(arg: Arg) -> Arg {
     }
 }
 
-/// What help has below the options: the line "Examples:" or the like is the
-/// heading, and the rest stands as it is.
+/// What help has below the options: a line at the margin with a colon at its
+/// end, as "Examples:", is a heading, and the rest stands as it is.
 fn examples(help: &str) -> anyhow::Result<Roff> {
-    let (heading, text) = help.split_once(":\n").context("help without a heading")?;
     let mut roff = Roff::new();
-    roff.control("SH", [heading.to_uppercase().as_str()]);
-    verbatim(&mut roff, text);
-    Ok(roff)
-}
-
-fn verbatim(roff: &mut Roff, text: &str) {
-    roff.control("EX", []);
-    for line in text.lines() {
-        roff.text([roman(line)]);
+    let mut sections = 0;
+    for line in help.lines() {
+        match line.strip_suffix(':') {
+            Some(heading) if !line.starts_with(' ') => {
+                if sections > 0 {
+                    roff.control("EE", []);
+                }
+                roff.control("SH", [heading.to_uppercase().as_str()]);
+                roff.control("EX", []);
+                sections += 1;
+            }
+            _ => {
+                ensure!(sections > 0, "help without a heading: {line}");
+                roff.text([roman(line)]);
+            }
+        }
     }
     roff.control("EE", []);
+    Ok(roff)
 }
 
 fn see_also(parent: Option<&str>) -> Roff {

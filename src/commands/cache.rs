@@ -9,6 +9,7 @@ use anyhow::Context;
 use oci_seccomp::bundle::Config;
 use oci_seccomp::cache::{Cache, Listed};
 use oci_seccomp::loadable::{Loadable, Source};
+use oci_seccomp::progress::Progress;
 use serde::Serialize;
 
 use super::{Failure, print, source};
@@ -50,13 +51,17 @@ fn open() -> anyhow::Result<(String, Cache)> {
 }
 
 fn prime(cache: &Cache, args: &PrimeArgs) -> Result<(), Failure> {
-    for path in &args.sources {
+    let progress = Progress::stderr();
+    let total = args.sources.len();
+    for (i, path) in args.sources.iter().enumerate() {
+        progress.at(&format!("[{}/{total}] {}", i + 1, path.display()));
         let (origin, text) = source::text(path)?;
         let each = sources(&origin, text, args).map_err(Failure::with_status(1))?;
         for source in each {
             let loadable = Loadable::new(source, Some(cache))
                 .map_err(anyhow::Error::from)
                 .map_err(Failure::with_status(1))?;
+            progress.clear();
             print(&line(&loadable)).map_err(Failure::with_status(2))?;
         }
     }

@@ -316,7 +316,8 @@ fn beside(
     {
         bail!(
             "{gap}: the new process would be less confined; give --profile, or --inherit-filters \
-             to load it too"
+             to load it too (oci-seccomp inspect {} shows it)",
+            container.state.id
         );
     }
     let inherit = |gap: join::Gap| {

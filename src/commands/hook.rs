@@ -59,7 +59,7 @@ fn arm_container(args: &HookArgs, state: &State, start: Instant) -> anyhow::Resu
     if filters.is_empty() {
         ensure!(
             !args.require,
-            "the bundle {} has no linux.seccomp section, and --require asks for one",
+            "the bundle {} has no linux.seccomp section, and --require asks for one: give --profile",
             state.bundle.display()
         );
         info!("container {}: no seccomp section, nothing to do", state.id);

@@ -164,7 +164,12 @@ fn compile(source: &InitSource, translate: &TranslateArgs) -> anyhow::Result<(Pr
             let config = Config::read(path)?;
             let source = source::from_config(&config, translate)?;
             let filter = source.map(|s| s.filter()).transpose()?;
-            filter.with_context(|| format!("{} has no linux.seccomp section", path.display()))?
+            filter.with_context(|| {
+                format!(
+                    "{} has no linux.seccomp section: name a --profile",
+                    path.display()
+                )
+            })?
         }
         (None, None) => bail!("no profile is given"),
     };

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::flags;
+use crate::near;
 use crate::policy::{Arch, X32_BIT};
 use crate::syscalls::{self, Wiring, resolve};
 
@@ -13,7 +14,7 @@ pub enum Error {
     #[error("unknown architecture {0:?}, such as x86_64 or aarch64")]
     Arch(String),
     /// Nobody knows the name.
-    #[error("unknown system call {name:?}{}", did_you_mean(near))]
+    #[error("unknown system call {name:?}{}", near::did_you_mean(*near))]
     Unknown {
         /// As given.
         name: String,
@@ -39,10 +40,6 @@ pub enum Error {
     /// Six at most.
     #[error("a system call has six arguments at most, not {0}")]
     Arguments(usize),
-}
-
-fn did_you_mean(near: &Option<&str>) -> String {
-    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 fn has_it(on: &[Arch]) -> String {

@@ -13,6 +13,7 @@ mod runtimes;
 use crate::arm::Boundary;
 use crate::filter::Filter;
 use crate::flags;
+use crate::near;
 use crate::peers::Reading;
 use crate::policy::{Action, Arch, ArchRules, Call};
 use crate::syscalls;
@@ -86,12 +87,13 @@ impl fmt::Display for Id {
 
 /// No finding has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown finding {0:?}; known are: {known}", known = known())]
+#[error("unknown finding {0:?}; known are: {known}{near}",
+    known = names().collect::<Vec<_>>().join(", "),
+    near = near::did_you_mean(near::nearest(.0, names())))]
 pub struct UnknownId(pub String);
 
-fn known() -> String {
-    let names: Vec<&str> = Id::ALL.iter().map(|id| id.name()).collect();
-    names.join(", ")
+fn names() -> impl Iterator<Item = &'static str> {
+    Id::ALL.iter().map(|id| id.name())
 }
 
 impl FromStr for Id {

@@ -110,7 +110,7 @@ pub enum Error {
         fault: Fault,
     },
     /// A `config.json` without `linux.seccomp`.
-    #[error("{origin}: there is no linux.seccomp section")]
+    #[error("{origin}: there is no linux.seccomp section; name a profile, or add one")]
     NoSection {
         /// File name, for people.
         origin: String,

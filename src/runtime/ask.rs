@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::command::{self, Output, Running};
 use super::{Container, Error, RUNNING, guess, podman};
 use crate::bundle::State;
+use crate::near;
 
 /// A question that can be asked again.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Question {
     /// The container.
     pub id: String,
     program: PathBuf,
+    /// Where a runtime was told to keep its containers.
+    root: Option<PathBuf>,
     args: Vec<OsString>,
     is_podman: bool,
 }
@@ -76,12 +79,13 @@ pub(super) struct Answered {
 
 impl Question {
     pub(super) fn oci(name: &Path, program: PathBuf, root: Option<&Path>, id: &str) -> Self {
-        let root = root.map(|root| ["--root".into(), root.into()]);
-        let args = root.into_iter().flatten();
+        let option = root.map(|root| ["--root".into(), root.into()]);
+        let args = option.into_iter().flatten();
         Self {
             engine: name.display().to_string(),
             id: id.into(),
             program,
+            root: root.map(Path::to_owned),
             args: args.chain(["state".into(), id.into()]).collect(),
             is_podman: false,
         }
@@ -92,6 +96,7 @@ impl Question {
             engine: podman::NAME.into(),
             id: id.into(),
             program,
+            root: None,
             args: podman::arguments(id),
             is_podman: true,
         }
@@ -111,10 +116,10 @@ impl Question {
     }
 
     /// What the answer will be, most likely.
-    pub(super) fn guess(&self, root: Option<&Path>) -> Option<Container> {
+    pub(super) fn guess(&self) -> Option<Container> {
         match self.is_podman {
             true => None,
-            false => guess::guess(self.engine.as_ref(), root, &self.id),
+            false => guess::guess(self.engine.as_ref(), self.root.as_deref(), &self.id),
         }
     }
 
@@ -133,7 +138,9 @@ impl Question {
     fn read(&self, output: Output) -> Result<State, Error> {
         let (engine, id) = (self.engine.clone(), self.id.clone());
         if !output.status.success() {
-            let said = output.said();
+            let root = self.root.as_deref();
+            let near = guess::near(self.engine.as_ref(), root, &id);
+            let said = output.said() + &near::did_you_mean(near.as_deref());
             return Err(Error::Unknown { engine, id, said });
         }
         let answer = match self.is_podman {

@@ -18,6 +18,7 @@ use super::{Container, RUNNING, pin};
 use crate::bundle::{CONFIG_LIMIT, State};
 use crate::input;
 use crate::json::Object;
+use crate::near;
 
 /// A runtime's file about one container.
 #[derive(Clone, Copy, Debug)]
@@ -58,15 +59,10 @@ struct RuncConfig {
 /// The container of this id under a runtime of this name or path; `None` for a
 /// runtime or a folder that is not known here, or another form of its file.
 pub(super) fn guess(engine: &Path, root: Option<&Path>, id: &str) -> Option<Container> {
-    let kept = match engine.file_name()?.to_str()? {
-        "crun" => Kept::Crun,
-        "runc" => Kept::Runc,
-        _ => return None,
-    };
+    let kept = Kept::by(engine)?;
     let root = match root {
         Some(root) => root,
-        None if !Uid::effective().is_root() => return None,
-        None => kept.root(),
+        None => kept.root()?,
     };
     let Init {
         pid,
@@ -84,13 +80,30 @@ pub(super) fn guess(engine: &Path, root: Option<&Path>, id: &str) -> Option<Cont
     pin::guessed(state, engine, started)
 }
 
+/// The container that may be meant by an id which a runtime does not know:
+/// each has a folder of its id.
+pub(super) fn near(engine: &Path, root: Option<&Path>, id: &str) -> Option<String> {
+    let own = || Kept::by(engine)?.root();
+    near::file(&root.or_else(own)?.join(id))
+}
+
 impl Kept {
-    /// Where root's containers are.
-    fn root(self) -> &'static Path {
-        Path::new(match self {
+    /// Of a runtime by name or path.
+    fn by(engine: &Path) -> Option<Self> {
+        match engine.file_name()?.to_str()? {
+            "crun" => Some(Self::Crun),
+            "runc" => Some(Self::Runc),
+            _ => None,
+        }
+    }
+
+    /// Where root's containers are; others' depend on their environment.
+    fn root(self) -> Option<&'static Path> {
+        let root = Path::new(match self {
             Self::Crun => "/run/crun",
             Self::Runc => "/run/runc",
-        })
+        });
+        Uid::effective().is_root().then_some(root)
     }
 
     /// Init and the bundle of a container that was started.
@@ -185,5 +198,15 @@ mod tests {
         for engine in ["youki", "podman", "/usr/bin/my-crun", ".."] {
             assert!(guess(engine.as_ref(), Some(folder), "x").is_none());
         }
+    }
+
+    #[test]
+    fn an_id_that_is_nearly_a_containers_is_told_the_one() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("web")).unwrap();
+        let near = |engine: &str, id| near(engine.as_ref(), Some(root.path()), id);
+        assert_eq!(near("runc", "wbe").as_deref(), Some("web"));
+        assert_eq!(near("/usr/bin/my-crun", "wbe").as_deref(), Some("web"));
+        assert_eq!(near("runc", "database"), None);
     }
 }

@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::bundle::{self, Config, State};
+use crate::near;
 use crate::sys::process::PidFd;
 
 use ask::{Asked, Question};
@@ -78,7 +79,11 @@ pub enum Error {
     )]
     RootOfPodman,
     /// No such program.
-    #[error("there is no {} on PATH or in an sbin folder", name.display())]
+    #[error(
+        "there is no {} on PATH or in an sbin folder{}",
+        name.display(),
+        near::did_you_mean(near_engine(name))
+    )]
     Missing {
         /// The program.
         name: PathBuf,
@@ -226,7 +231,6 @@ pub fn find(engine: &Engine, root: Option<&Path>, id: &str) -> Result<Container,
 #[derive(Debug)]
 pub struct Lookup {
     id: String,
-    root: Option<PathBuf>,
     asked: Vec<Asked>,
     /// Where one alone was asked, what it said is the answer.
     alone: bool,
@@ -254,7 +258,7 @@ impl Lookup {
     #[must_use]
     pub fn guess(&self) -> Option<Container> {
         let guesses = self.asked.iter();
-        let mut guesses = guesses.filter_map(|asked| asked.question.guess(self.root.as_deref()));
+        let mut guesses = guesses.filter_map(|asked| asked.question.guess());
         let first = guesses.next();
         // Two of them are one too many in any case.
         first.filter(|_| guesses.next().is_none())
@@ -325,7 +329,6 @@ impl Lookup {
         let podman = (!alone && root.is_none()).then(|| command::locate(podman::NAME.as_ref()));
         Ok(Self {
             id: id.into(),
-            root: root.map(Path::to_path_buf),
             asked: questions.into_iter().map(ask).collect::<Result<_, _>>()?,
             alone,
             podman: podman.flatten(),
@@ -413,6 +416,11 @@ fn decide(lookup: Lookup) -> Result<Held, Error> {
             Err(Error::Several { id, engines })
         }
     }
+}
+
+/// The engine that may be meant by a name.
+fn near_engine(name: &Path) -> Option<&'static str> {
+    near::nearest(name.to_str()?, RUNTIMES.into_iter().chain([podman::NAME]))
 }
 
 /// The runtimes that are installed. Two names of one program count as one:

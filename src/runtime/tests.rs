@@ -307,7 +307,6 @@ fn any_of(
     let podman = podman.filter(|_| root.is_none());
     let lookup = Lookup {
         id: "c".into(),
-        root: None,
         asked: asked.collect::<Result<_, _>>()?,
         alone: false,
         podman: podman.map(|fake| fake.program.clone()),

@@ -1,8 +1,8 @@
-//! The report as a picture: what each row adds to the one that it is held
-//! against. SVG text, readable on a light and on a dark page.
+//! The report as a picture: how each row compares with the one that it is held
+//! against. SVG text on a ground of its own, light or dark.
 
-use super::table::number;
-use super::{Report, Row, Table};
+use super::table::{number, ratio};
+use super::{Outcome, Report, Row, Table};
 
 /// Units of what is drawn. What is counted is not, nor what takes so little
 /// that nobody waits for it.
@@ -17,28 +17,50 @@ const STYLE: &str = "\
 text { font: 12px sans-serif; fill: #24292f }
 .title { font-weight: bold }
 .about { fill: #57606a }
-.bar { fill: #4c8dd6 }
+.page { fill: #ffffff }
+.bar { fill: #b6bec8 }
+.ours { fill: #4c8dd6 }
 .spread, .zero { stroke: #24292f }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 }
 .about { fill: #9198a1 }
-.bar { fill: #3b76b8 }
+.page { fill: #0d1117 }
+.bar { fill: #565f6b }
+.ours { fill: #3b76b8 }
 .spread, .zero { stroke: #e6edf3 }
 }";
 
 /// A row that is drawn: what it adds, as median and middle half.
 struct Bar<'a> {
     name: &'a str,
+    base: f64,
     added: f64,
     middle: (f64, f64),
+}
+
+impl Bar<'_> {
+    /// Rows are named so.
+    fn is_ours(&self) -> bool {
+        self.name.starts_with("our") || self.name.starts_with("oci-seccomp")
+    }
+
+    /// The ratio first: it is what holds on another machine.
+    fn value(&self) -> String {
+        let sign = if self.added > 0.0 { "+" } else { "" };
+        let ratio = ratio(1.0 + self.added / self.base);
+        format!("{ratio} ({sign}{})", number(self.added))
+    }
 }
 
 /// The whole picture.
 pub fn svg(report: &Report) -> String {
     let mut page = Page::default();
     page.skip();
-    let legend = "bars: medians; lines: the middle half of the samples";
-    for line in report.about.iter().map(String::as_str).chain([legend]) {
+    let legend = [
+        "numbers: how many times the first row's median, and how much more",
+        "bars: how much more, ours in blue; lines: the middle half of the samples",
+    ];
+    for line in report.about.iter().map(String::as_str).chain(legend) {
         page.text(8.0, "about", line);
         page.skip();
     }
@@ -51,7 +73,8 @@ pub fn svg(report: &Report) -> String {
     let height = page.y + LINE / 2.0;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\">\n<style>\n{STYLE}\n</style>\n{}</svg>\n",
+         viewBox=\"0 0 {WIDTH} {height}\">\n<style>\n{STYLE}\n</style>\n\
+         <rect class=\"page\" width=\"100%\" height=\"100%\"/>\n{}</svg>\n",
         page.elements
     )
 }
@@ -60,6 +83,7 @@ fn bar<'a>(table: &Table, row: &'a Row) -> Option<Bar<'a>> {
     let (base, summary) = (table.base(row)?, row.summary()?);
     Some(Bar {
         name: &row.name,
+        base,
         added: summary.median - base,
         middle: (summary.middle.0 - base, summary.middle.1 - base),
     })
@@ -73,29 +97,37 @@ fn draw(page: &mut Page, table: &Table, bars: &[Bar<'_>]) {
     });
     let x = |value: f64| BARS.0 + (value - low) / (high - low) * (BARS.1 - BARS.0);
     page.skip();
-    let title = format!("{}: {} added", table.title, table.unit);
-    page.text(8.0, "title", &title);
+    page.text(8.0, "title", &table.title);
     let top = page.y + LINE / 3.0;
-    for bar in bars {
+    for row in &table.rows {
         page.skip();
-        page.text(20.0, "name", bar.name);
-        let (from, to) = (x(bar.added.min(0.0)), x(bar.added.max(0.0)));
-        let (y, width) = (page.y - 11.0, to - from);
-        page.add(&format!(
-            "<rect class=\"bar\" x=\"{from:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"14\"/>"
-        ));
-        page.line(
-            "spread",
-            x(bar.middle.0),
-            x(bar.middle.1),
-            page.y - 4.0,
-            0.0,
-        );
-        let right = x(bar.middle.1.max(bar.added).max(0.0)) + 6.0;
-        page.text(right, "value", &number(bar.added));
+        page.text(20.0, "name", &row.name);
+        match (bar(table, row), &row.outcome, row.summary()) {
+            (Some(bar), ..) => draw_bar(page, &bar, x),
+            (None, Outcome::Skipped(why), _) => {
+                page.text(x(0.0) + 6.0, "about", &format!("skipped: {why}"));
+            }
+            (None, Outcome::Samples(_), summary) => {
+                let median = summary.map(|s| format!("{} {}", number(s.median), table.unit));
+                page.text(x(0.0) + 6.0, "value", &median.unwrap_or_default());
+            }
+        }
     }
     page.line("zero", x(0.0), x(0.0), top, page.y + LINE / 3.0 - top);
     page.skip();
+}
+
+fn draw_bar(page: &mut Page, bar: &Bar<'_>, x: impl Fn(f64) -> f64) {
+    let (from, to) = (x(bar.added.min(0.0)), x(bar.added.max(0.0)));
+    let (y, width) = (page.y - 11.0, to - from);
+    let class = if bar.is_ours() { "bar ours" } else { "bar" };
+    page.add(&format!(
+        "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"14\"/>"
+    ));
+    let (low, high) = bar.middle;
+    page.line("spread", x(low), x(high), page.y - 4.0, 0.0);
+    let right = x(high.max(bar.added).max(0.0)) + 6.0;
+    page.text(right, "value", &bar.value());
 }
 
 /// Elements, and the baseline of the line that is being written.

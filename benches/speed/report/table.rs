@@ -64,7 +64,8 @@ fn cells(table: &Table, row: &Row) -> String {
     ])
 }
 
-fn ratio(ratio: f64) -> String {
+/// As many digits as tell something.
+pub fn ratio(ratio: f64) -> String {
     match ratio < 1.0 {
         true => format!("{ratio:.3}"),
         false => format!("{ratio:.2}"),
