@@ -19,7 +19,7 @@ fn shell(dir: &Path, line: &str) -> Outcome {
         .run()
 }
 
-/// One of the README's two records.
+/// One of the page's two records.
 fn record(time: u32) -> String {
     format!(
         "audit: type=1326 audit({time}.123:45): auid=1000 uid=0 gid=0 ses=1 pid=9 comm=\"x\" \
@@ -72,12 +72,12 @@ fn every_example_runs() {
 }
 
 #[test]
-fn the_readme_shows_what_is_really_printed() {
+fn the_page_shows_what_is_really_printed() {
     let dir = folder();
     let args = "--profile seccomp.json audit.log";
     let seen = shell(dir.path(), &format!("oci-seccomp audit {args}")).success();
-    let readme = fs::read_to_string(support::source().join("README.md")).expect("README");
-    let lines = readme.lines().skip_while(|l| l.trim() != "x86_64 mkdir");
+    let page = fs::read_to_string(support::source().join("docs/commands.md")).expect("page");
+    let lines = page.lines().skip_while(|l| l.trim() != "x86_64 mkdir");
     let lines = lines.map_while(|l| l.strip_prefix("    "));
     let expected = lines.collect::<Vec<_>>().join("\n");
     assert!(expected.lines().count() > 3, "{expected}");

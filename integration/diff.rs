@@ -65,16 +65,16 @@ fn every_example_runs() {
     }
 }
 
-/// The indented lines of the README from `first` on, as they are printed.
+/// The indented lines of the page from `first` on, as they are printed.
 fn shown(first: &str) -> String {
-    let readme = fs::read_to_string(support::source().join("README.md")).expect("README");
-    let lines = readme.lines().skip_while(|l| l.trim() != first);
+    let page = fs::read_to_string(support::source().join("docs/commands.md")).expect("page");
+    let lines = page.lines().skip_while(|l| l.trim() != first);
     let lines = lines.map_while(|l| l.strip_prefix("    "));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn the_readme_shows_what_is_really_printed() {
+fn the_page_shows_what_is_really_printed() {
     let dir = folder();
     let seen = shell(dir.path(), "oci-seccomp diff old.json new.json").exits(1);
     let expected = shown("newly allowed");

@@ -1,13 +1,15 @@
-//! What docs/ says of the source, held against the source; and its examples,
-//! run as they stand.
+//! What the README, SECURITY.md and docs/ say of the source, held against the
+//! source; and the examples of docs/, run as they stand.
 #![forbid(unsafe_code)]
 
+mod cells;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use support::{Run, Runtime, binary, source};
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -349,4 +351,117 @@ fn the_comparison_is_what_the_runtimes_do() {
     let answers = seen.stdout.split("---\n").skip(1).map(str::trim_end);
     let answers: Vec<&str> = answers.take_while(|a| !a.is_empty()).collect();
     assert_eq!(answers, expected, "{seen}");
+}
+
+/// What `MATRIX_JSON=docs/matrix.json make matrix` has written.
+#[test]
+fn the_table_of_what_works_where_is_that_of_the_matrix() {
+    let results = cells::table::parse(&read("docs/matrix.json")).expect("the matrix");
+    let engines: BTreeSet<String> = results.iter().map(|(cell, _)| cell.engine.name()).collect();
+    let all = cells::Engine::ALL.map(cells::Engine::name);
+    assert_eq!(engines, all.into_iter().collect());
+    let readme = read("README.md");
+    let table = cells::table::markdown(&results);
+    assert!(
+        readme.contains(&format!("\n\n{table}\n")),
+        "README.md has not\n{table}"
+    );
+}
+
+/// README.md, SECURITY.md, and the pages in docs/.
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(source().join("docs")).expect("docs");
+    let docs = docs.map(|entry| Path::new("docs").join(entry.expect("entry").file_name()));
+    let mut pages: Vec<PathBuf> = docs
+        .filter(|page| page.extension() == Some("md".as_ref()))
+        .collect();
+    pages.extend(["README.md", "SECURITY.md"].map(PathBuf::from));
+    pages
+}
+
+/// The headings of a page as a link names them, on GitHub.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    let mut heading = None;
+    for event in Parser::new(page) {
+        match event {
+            Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+            Event::End(TagEnd::Heading(_)) => anchors.extend(heading.take()),
+            Event::Text(text) | Event::Code(text) => {
+                if let Some(heading) = &mut heading {
+                    let kept = text
+                        .chars()
+                        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+                    heading.extend(kept.flat_map(char::to_lowercase).map(|c| match c {
+                        ' ' => '-',
+                        c => c,
+                    }));
+                }
+            }
+            _ => {}
+        }
+    }
+    anchors
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        for event in Parser::new(&text) {
+            let Event::Start(Tag::Link { dest_url, .. }) = event else {
+                continue;
+            };
+            if dest_url.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = dest_url.split_once('#').unwrap_or((&dest_url, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.with_file_name(file),
+            };
+            let there = read(&target);
+            let found = anchor.is_empty() || anchors(&there).contains(anchor);
+            assert!(found, "{}: no {dest_url}", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 50, "{links}");
+}
+
+/// Whether a file has a test of this name: one of its own, or of a macro that
+/// makes one for each runtime.
+fn has_test(file: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut before = "";
+    text.lines().map(str::trim).any(|line| {
+        let own = before == "#[test]" && line.starts_with(&format!("fn {name}("));
+        before = line;
+        own || line == name
+    })
+}
+
+/// `faults::NAME` is in integration/faults.rs, `hostile::image::NAME` in
+/// integration/hostile/image.rs, `cache::NAME` in src/cache_tests.rs.
+#[test]
+fn every_test_that_security_names_is_there() {
+    let page = read("SECURITY.md");
+    let named = page.split('`').skip(1).step_by(2);
+    let tests: BTreeSet<&str> = named.filter(|name| name.contains("::")).collect();
+    assert!(tests.len() > 60, "{tests:?}");
+    for test in tests {
+        let (module, name) = test.rsplit_once("::").expect("a path");
+        let module = module.replace("::", "/");
+        let files = [
+            format!("integration/{module}.rs"),
+            format!("src/{module}.rs"),
+            format!("src/{module}_tests.rs"),
+            format!("src/{module}/tests.rs"),
+        ];
+        let found = files
+            .iter()
+            .any(|file| has_test(&source().join(file), name));
+        assert!(found, "SECURITY.md: no test {test}");
+    }
 }

@@ -1,5 +1,5 @@
 //! `dry-run` and `explain` as a person meets them: every example of the help,
-//! the README and the page on findings is run as it stands; and what findings
+//! the README and the pages on commands and findings is run as it stands; and what findings
 //! say of the kernel and the runtimes is tried on them.
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use support::{Container, Outcome, Run, Runtime, Stage, binary, programs, source, testdata};
 use tempfile::TempDir;
 
-/// The profile of the README's "Why".
+/// The profile that the README shows.
 const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
  "syscalls": [
   {"names": ["lseek"], "action": "SCMP_ACT_ERRNO",
@@ -76,6 +76,7 @@ fn every_example_runs() {
     let mut lines = help("dry-run");
     lines.extend(help("explain"));
     lines.extend(commands(&read("README.md")));
+    lines.extend(commands(&read("docs/commands.md")));
     lines.extend(commands(&read("docs/findings.md")));
     assert!(lines.len() > 12, "{lines:?}");
     for line in lines {
@@ -91,6 +92,7 @@ fn every_example_runs() {
 #[test]
 fn the_readme_shows_what_is_really_printed() {
     let readme = fs::read_to_string(source().join("README.md")).expect("README");
+    assert!(readme.contains(PROFILE));
     let dir = folder();
     let mut examples = 0;
     for part in readme.split("\n    $ oci-seccomp ").skip(1) {

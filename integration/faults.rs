@@ -42,6 +42,7 @@ support::on_each_runtime! {
     names_who_traces_init_already
     shows_the_runtimes_own_error_of_a_missing_entrypoint
     ends_with_a_hook_that_is_out_of_time
+    starts_nothing_on_a_kernel_that_is_too_old
     refuses_profiles_that_cannot_be_read
     arms_where_run_is_full
     logs_one_line_for_each_container
@@ -351,6 +352,18 @@ fn ends_with_a_hook_that_is_out_of_time(runtime: Runtime) {
             .run()
             .fails();
         assert_eq!(seen.stdout, "");
+    }
+}
+
+/// One that does not know these calls, for all that the hook can see.
+fn starts_nothing_on_a_kernel_that_is_too_old(runtime: Runtime) {
+    for (call, since) in [("pidfd_open", "Linux 5.3"), ("close_range", "Linux 5.9")] {
+        let seen = armed(runtime, Stage::CreateRuntime, Way::AtExec)
+            .inject(&format!("{call}:error=ENOSYS"))
+            .run()
+            .fails();
+        assert_eq!(seen.stdout, "");
+        seen.says(since);
     }
 }
 

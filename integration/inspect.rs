@@ -165,7 +165,7 @@ fn both_filters_are_judged_together(runtime: Runtime) {
     assert!(seen.stdout.contains("equal: the same verdict"), "{seen}");
 }
 
-/// What help and README show, with names of this test's in place of its own.
+/// What help and page show, with names of this test's in place of its own.
 fn every_example_runs(runtime: Runtime) {
     let container = Container::new(runtime).no_new_privileges(true);
     let created = sleeping(container.seccomp(&denies(&["mkdir"])));

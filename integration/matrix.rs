@@ -19,7 +19,7 @@ mod support;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cells::table;
 use cells::{Cell, Engine, Machines, Verdict};
@@ -43,23 +43,23 @@ fn main() -> ExitCode {
     let results: Vec<_> = cells.into_iter().zip(verdicts).collect();
     let document = table::json(&results);
     if let Some(path) = std::env::var_os("MATRIX_JSON") {
-        std::fs::write(&path, format!("{document:#}\n")).expect("write of MATRIX_JSON");
+        std::fs::write(&path, &document).expect("write of MATRIX_JSON");
     }
     match format {
-        Format::Json => println!("{document:#}"),
+        Format::Json => print!("{document}"),
         Format::Text => print!("{}", table::text(&results)),
         Format::Markdown => {
             print!("{}", table::markdown(&results));
             // The table has no room for it.
-            for (cell, (verdict, _)) in &results {
+            for (cell, verdict) in &results {
                 if let Verdict::Failed(reason) = verdict {
                     eprintln!("matrix: {}: {reason}", cell.row());
                 }
             }
         }
     }
-    let failed = |(_, (verdict, _)): &(Cell, (Verdict, Duration))| verdict.is_failure();
-    ExitCode::from(u8::from(results.iter().any(failed)))
+    let failed = results.iter().any(|(_, verdict)| verdict.is_failure());
+    ExitCode::from(u8::from(failed))
 }
 
 /// How to answer.
@@ -103,7 +103,7 @@ fn parse(arguments: &[String]) -> Result<(Vec<Engine>, Format), String> {
 }
 
 /// Runs all cells, a few at a time, and tells how far it is.
-fn run(cells: &[Cell], engines: &[Engine]) -> Vec<(Verdict, Duration)> {
+fn run(cells: &[Cell], engines: &[Engine]) -> Vec<Verdict> {
     // A cell that fails says why in the table, not by a trace.
     std::panic::set_hook(Box::new(|_| {}));
     let machines = Machines::new(engines);
@@ -118,10 +118,9 @@ fn run(cells: &[Cell], engines: &[Engine]) -> Vec<(Verdict, Duration)> {
             scope.spawn(|| {
                 while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let cell = &cells[at];
-                    let begun = Instant::now();
                     let verdict = cells::run(cell, &machines);
                     let mut results = results.lock().expect("results");
-                    results[at] = Some((verdict, begun.elapsed()));
+                    results[at] = Some(verdict);
                     tell(&progress, cells, &results, cell, started.elapsed());
                 }
             });
@@ -145,7 +144,7 @@ fn in_turns(cells: &[Cell]) -> Vec<usize> {
     order
 }
 
-type Results = [Option<(Verdict, Duration)>];
+type Results = [Option<Verdict>];
 
 /// Which container was the last; where there is no terminal, a line for each
 /// row of the table that is complete.

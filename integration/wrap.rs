@@ -485,6 +485,25 @@ impl Bundle {
     }
 }
 
+/// youki 0.7.0 takes the relative source of a mount for one in its own working
+/// directory.
+#[test]
+fn youki_starts_it_from_within_the_bundle() {
+    support::on_youki(|runtime| {
+        let wrapped = || {
+            let container = Container::new(runtime).no_new_privileges(true);
+            let container = container.seccomp(&denies_mkdir());
+            // youki may miss the end of what ends at once.
+            container.probe("status -- sleep 1").wrapped(&[])
+        };
+        wrapped().run().fails().says("failed to canonicalize");
+        let container = wrapped();
+        let inside = format!("cd '{}'", container.bundle().display());
+        let seen = container.setup(&inside).run().success();
+        assert_eq!(seen.field("self", "Seccomp_filters"), "1", "{seen}");
+    });
+}
+
 #[test]
 fn undo_puts_back_the_very_file_and_leaves_nothing() {
     let bundle = Bundle::new(&denies_mkdir());

@@ -1,11 +1,10 @@
 //! The matrix as a table, and as JSON.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Cell, Verdict};
+use super::{Cell, Engine, Verdict};
 
 /// no_new_privs, user, filter of the runtime's own.
 pub const COLUMNS: [(bool, u32, bool); 8] = [
@@ -19,7 +18,7 @@ pub const COLUMNS: [(bool, u32, bool); 8] = [
     (true, 1000, true),
 ];
 
-type Result = (Cell, (Verdict, Duration));
+type Result = (Cell, Verdict);
 
 /// A line for each engine, stage and kind of user namespace; the reasons
 /// below it.
@@ -47,7 +46,7 @@ pub fn text(results: &[Result]) -> String {
     for (number, reason) in reasons.iter().enumerate() {
         let _ = writeln!(out, "\n({}) {reason}", number + 1);
     }
-    let count = |of: fn(&Verdict) -> bool| results.iter().filter(|r| of(&r.1.0)).count();
+    let count = |of: fn(&Verdict) -> bool| results.iter().filter(|r| of(&r.1)).count();
     let _ = writeln!(
         out,
         "\n{} cells: {} armed, {} refused for the reasons above, {} failed",
@@ -87,7 +86,7 @@ fn row(group: &[Result], reasons: &mut Vec<String>) -> [String; 11] {
             let cell = &r.0;
             (cell.no_new_privs, cell.uid, cell.filter_present) == column
         };
-        *text = match group.iter().find(of_column).map(|r| &r.1.0) {
+        *text = match group.iter().find(of_column).map(|r| &r.1) {
             None => "-".into(),
             Some(Verdict::Armed) => "armed".into(),
             Some(Verdict::Refused(reason)) => format!("({})", number(reasons, reason)),
@@ -153,12 +152,12 @@ pub fn markdown(results: &[Result]) -> String {
 fn word(results: &[&Result]) -> &'static str {
     let armed = |of: fn(&Cell) -> bool| {
         let mut of = results.iter().filter(|r| of(&r.0)).peekable();
-        of.peek().is_some() && of.all(|r| matches!(r.1.0, Verdict::Armed))
+        of.peek().is_some() && of.all(|r| matches!(r.1, Verdict::Armed))
     };
-    let refused = |r: &&Result| matches!(r.1.0, Verdict::Refused(_));
+    let refused = |r: &&Result| matches!(r.1, Verdict::Refused(_));
     match results {
         [] => "-",
-        _ if results.iter().any(|r| r.1.0.is_failure()) => "FAIL",
+        _ if results.iter().any(|r| r.1.is_failure()) => "FAIL",
         _ if armed(|_| true) => "armed",
         _ if results.iter().all(refused) => "refused",
         _ if armed(|cell| cell.uid == 0) => "root only",
@@ -166,9 +165,9 @@ fn word(results: &[&Result]) -> &'static str {
     }
 }
 
-/// An object for each cell.
-pub fn json(results: &[Result]) -> Value {
-    let cell = |(cell, (verdict, took)): &Result| {
+/// An object for each cell, on a line of its own.
+pub fn json(results: &[Result]) -> String {
+    let cell = |(cell, verdict): &Result| {
         let (result, reason) = match verdict {
             Verdict::Armed => ("armed", None),
             Verdict::Refused(reason) => ("refused", Some(reason)),
@@ -182,9 +181,37 @@ pub fn json(results: &[Result]) -> Value {
             "uid": cell.uid,
             "filterPresent": cell.filter_present,
             "result": result,
-            "reason": reason,
-            "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+            "reason": reason
         })
+        .to_string()
     };
-    json!({ "cells": results.iter().map(cell).collect::<Vec<_>>() })
+    let cells: Vec<String> = results.iter().map(cell).collect();
+    format!("{{\"cells\": [\n{}\n]}}\n", cells.join(",\n"))
+}
+
+/// The results that [`json`] has made text of; `None` where it has not.
+pub fn parse(text: &str) -> Option<Vec<Result>> {
+    let cell = |value: &Value| {
+        let engine = value["engine"].as_str()?;
+        let engine = Engine::ALL.into_iter().find(|e| e.name() == engine)?;
+        let mut stages = engine.stages().iter();
+        let cell = Cell {
+            engine,
+            stage: stages.find(|stage| value["stage"] == **stage)?,
+            user_namespace: value["userNamespace"].as_bool()?,
+            no_new_privs: value["noNewPrivileges"].as_bool()?,
+            uid: value["uid"].as_u64()?.try_into().ok()?,
+            filter_present: value["filterPresent"].as_bool()?,
+        };
+        let reason = || Some(value["reason"].as_str()?.to_owned());
+        let verdict = match value["result"].as_str()? {
+            "armed" => Verdict::Armed,
+            "refused" => Verdict::Refused(reason()?),
+            "failed" => Verdict::Failed(reason()?),
+            _ => return None,
+        };
+        Some((cell, verdict))
+    };
+    let document: Value = serde_json::from_str(text).ok()?;
+    document["cells"].as_array()?.iter().map(cell).collect()
 }

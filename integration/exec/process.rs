@@ -107,7 +107,7 @@ fn becomes_what_the_config_describes(runtime: Runtime) {
             "HOME=/nowhere".into(),
             format!("OCI_SECCOMP_TEST={}", created.id()),
             "oom 123".into(),
-            "nice 20 0 tty 0".into(),
+            format!("nice {} tty 0", niceness()),
             // And the folder itself, as ls reads it.
             "4".into(),
         ] {
@@ -130,6 +130,15 @@ fn becomes_what_the_config_describes(runtime: Runtime) {
         assert!(limit("Max open files", "77", "99"), "{said}");
         assert!(limit("Max core file size", "0", "4096"), "{said}");
     });
+}
+
+/// This process's own, which the new one has as well, as `stat` has it.
+fn niceness() -> String {
+    let stat = fs::read_to_string("/proc/self/stat").expect("stat");
+    // After the name, which may have spaces.
+    let (_, fields) = stat.rsplit_once(") ").expect("fields");
+    let fields: Vec<&str> = fields.split(' ').collect();
+    format!("{} {}", fields[15], fields[16])
 }
 
 fn has_the_ambient_capabilities_of_the_config(runtime: Runtime) {

@@ -103,14 +103,14 @@ pub fn on_youki(test: impl FnOnce(Runtime)) {
     }
 }
 
-/// The lines of the help and the README that call this command.
+/// The lines of the help and the page on commands that call this command.
 pub fn examples(command: &str) -> Vec<String> {
     let help = Run::new(binary()).args([command, "--help"]).run().success();
     let (_, help) = help.stdout.split_once("Examples:\n").expect("examples");
-    let readme = std::fs::read_to_string(source().join("README.md")).expect("README");
-    let readme = readme.lines().filter(|l| l.starts_with("    "));
+    let page = std::fs::read_to_string(source().join("docs/commands.md")).expect("page");
+    let page = page.lines().filter(|l| l.starts_with("    "));
     let call = format!("oci-seccomp {command} ");
-    let lines = help.lines().chain(readme).map(str::trim);
+    let lines = help.lines().chain(page).map(str::trim);
     lines
         .filter(|line| line.contains(&call))
         .map(str::to_owned)

@@ -144,6 +144,11 @@ impl Podman {
         self.dir.path()
     }
 
+    /// What its containers' cgroups and processes are known by.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// A copy of the program under test that everybody can execute.
     fn program(&self) -> PathBuf {
         self.dir().join("oci-seccomp")
