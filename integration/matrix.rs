@@ -19,7 +19,7 @@ mod support;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cells::table;
 use cells::{Cell, Engine, Machines, Verdict};
