@@ -245,6 +245,23 @@ fn compile_leaves_nothing_of_a_profile_that_is_refused() {
         .says("/nowhere/out");
 }
 
+/// /dev/stdout is one, and root could replace it.
+#[test]
+fn compile_writes_through_a_link() {
+    let (dir, path) = profile_file(&denies_mkdir());
+    let [file, link] = ["file", "link"].map(|name| dir.path().join(name));
+    std::fs::write(&file, [0; 9999]).expect("file");
+    std::os::unix::fs::symlink(&file, &link).expect("link");
+    let out = link.to_str().expect("UTF-8");
+    oci_seccomp(&["compile", &path, "-o", out]).run().success();
+    assert!(link.is_symlink());
+    let written = std::fs::read(&file).expect("file");
+    oci_seccomp(&["compile", &path, "-o", file.to_str().expect("UTF-8")])
+        .run()
+        .success();
+    assert_eq!(std::fs::read(&file).expect("file"), written);
+}
+
 #[test]
 fn resolve_takes_the_rules_for_these_capabilities_this_machine_and_kernel() {
     let (_dir, path) = profile_file(&json!({

@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -310,6 +311,23 @@ fn make_without_a_goal_explains_itself() {
     let help = Run::new("make").current_dir(source()).run().success();
     for goal in ["build", "test", "matrix", "man", "install", "uninstall"] {
         assert!(help.stdout.contains(&format!("  {goal} ")), "{help}");
+    }
+}
+
+/// Else what cargo did not say would be missing in them, without a word.
+#[test]
+fn an_sbom_and_licences_are_whole_or_there_are_none() {
+    let bin = tempfile::tempdir().expect("temporary directory");
+    let cargo = bin.path().join("cargo");
+    fs::write(&cargo, "#!/bin/sh\nexit 101\n").expect("a cargo that fails");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("mode");
+    let path = std::env::var("PATH").expect("PATH");
+    for script in ["linked", "sbom", "licenses"] {
+        Run::new(support::source().join("packaging").join(script))
+            .arg("x86_64-unknown-linux-gnu")
+            .env("PATH", format!("{}:{path}", bin.path().display()))
+            .run()
+            .fails();
     }
 }
 

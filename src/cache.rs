@@ -153,6 +153,10 @@ impl Cache {
     /// was then.
     pub fn put(&self, key: &Key, entry: &Entry) -> io::Result<()> {
         let bytes = encode(key, entry);
+        if bytes.len() as u64 > MAX_ENTRY {
+            // It would not be read.
+            return Err(Errno::EFBIG.into());
+        }
         // Whole when it gets its name, whoever else makes the same.
         let new = format!(".{}.{}", getpid(), key.file_name());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;

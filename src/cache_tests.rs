@@ -56,6 +56,20 @@ fn an_entry_comes_back_as_it_was() {
 }
 
 #[test]
+fn what_would_not_be_read_is_not_kept() {
+    let (dir, cache) = cache();
+    let mut entry = entry(1);
+    let long = "x".repeat(MAX_ENTRY as usize);
+    entry.listener = entry.listener.map(|l| Listener {
+        metadata: Some(long),
+        ..l
+    });
+    let kept = cache.put(&key("a"), &entry).unwrap_err();
+    assert_eq!(kept.raw_os_error(), Some(nix::libc::EFBIG));
+    assert!(!file(&dir, &key("a")).exists());
+}
+
+#[test]
 fn what_another_left_half_written_is_in_nobodys_way() {
     let (dir, cache) = cache();
     let key = key("a");

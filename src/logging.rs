@@ -17,6 +17,7 @@ use anyhow::{Context, anyhow};
 use env_logger::{Builder, Logger, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record, warn};
 use nix::fcntl::OFlag;
+use oci_seccomp::style::turns;
 
 use self::syslog::Syslog;
 
@@ -183,7 +184,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn one_line(message: &Arguments<'_>) -> String {
     let mut line = String::new();
     for c in message.to_string().chars() {
-        if c.is_control() {
+        if c.is_control() || turns(c) {
             // Writing to a String cannot fail.
             let _ = write!(line, "{}", c.escape_default());
         } else {

@@ -104,7 +104,7 @@ pub fn clean(text: &str) -> String {
 
 /// Whether a character changes the direction of what follows, or makes a line
 /// of its own, and so can show a text other than the one that is there.
-const fn turns(c: char) -> bool {
+pub const fn turns(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -73,9 +73,9 @@ fn write(output: Option<&Path>, format: ProgramFormat, bytes: &[u8]) -> anyhow::
             .context("cannot write to standard output");
     };
     let context = || format!("cannot write {}", path.display());
-    // A device or a pipe is written to; a file is replaced as a whole, so that
-    // nobody ever loads half a program.
-    match fs::metadata(path) {
+    // A device, a pipe and what a link leads to (/dev/stdout) are written to; a
+    // file is replaced as a whole, so that nobody ever loads half a program.
+    match fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() => fs::write(path, bytes).with_context(context),
         _ => replace(path, bytes).with_context(context),
     }

@@ -64,7 +64,7 @@ fn wrap_bundle(bundle: &Folder, args: &WrapArgs) -> Result<(), Failure> {
     if wrapped.identity.is_some() {
         warn!(
             "the runtime starts the shim as root with CAP_SYS_ADMIN, and so whatever it execs into \
-             the container later, unless told otherwise by --process"
+             the container later, without a filter: use oci-seccomp exec"
         );
     }
     Ok(())

@@ -420,7 +420,9 @@ fn decide(lookup: Lookup) -> Result<Held, Error> {
 
 /// The engine that may be meant by a name.
 fn near_engine(name: &Path) -> Option<&'static str> {
-    near::nearest(name.to_str()?, RUNTIMES.into_iter().chain([podman::NAME]))
+    let near = near::nearest(name.to_str()?, RUNTIMES.into_iter().chain([podman::NAME]));
+    // One that is not installed is what was meant.
+    near.filter(|near| name != Path::new(near))
 }
 
 /// The runtimes that are installed. Two names of one program count as one:
