@@ -72,7 +72,7 @@ fn says_no_and_fails_on_a_kernel_without() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["seccomp"], false);
-    assert_eq!(json["filter_mode"], false);
+    assert_eq!(json["filterMode"], false);
     assert_eq!(json["flags"]["TSYNC"], false);
-    assert!(json["actions_avail"].is_null());
+    assert!(json["actionsAvail"].is_null());
 }

@@ -21,6 +21,7 @@ pub const SCHEMA: u32 = 1;
 
 /// The answers to all probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Features {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -62,6 +63,7 @@ impl Serialize for Answers {
 
 /// libseccomp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Libseccomp {
     /// `MAJOR.MINOR.MICRO`
     pub version: Option<String>,
@@ -71,6 +73,7 @@ pub struct Libseccomp {
 
 /// Restrictions on ptrace(2), which the hook arms with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ptrace {
     /// Yama's `ptrace_scope`, 0 to 3; `None` without Yama.
     pub yama_scope: Option<u8>,
@@ -88,6 +91,7 @@ pub struct Ptrace {
 
 /// This process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Process {
     /// CAP_SYS_ADMIN is effective: filters load without `no_new_privs`.
     pub cap_sys_admin: Option<bool>,
