@@ -112,11 +112,12 @@ mod tests {
         };
         tell(&progress);
         drop(progress);
-        let mut bytes = [0; 4096];
-        // EIO once nobody has the other side any more, what was written first.
-        let n = File::from(master).read(&mut bytes).unwrap();
+        let mut bytes = Vec::new();
+        // Nobody has the other side any more: what was written comes first.
+        let end = File::from(master).read_to_end(&mut bytes).unwrap_err();
+        assert_eq!(end.raw_os_error(), Some(nix::libc::EIO));
         assert_eq!(
-            String::from_utf8_lossy(&bytes[..n]),
+            String::from_utf8_lossy(&bytes),
             "\r\x1b[K\x1b[?7l1 of 2\\u{1b}[2J\x1b[?7h\r\x1b[K\x1b[?7l2 of 2\x1b[?7h\r\x1b[K"
         );
     }
