@@ -11,6 +11,7 @@ use crate::support::{self, Container, Runtime, programs};
 support::on_each_runtime! {
     capabilities_of_the_callers_are_not_inherited
     the_environment_is_the_configs_alone
+    what_the_program_leaves_itself_is_no_way_around_the_seal
     the_session_keyring_is_the_commands_own
     the_callers_terminal_is_not_the_commands
     other_inherited_state_stays_behind
@@ -27,6 +28,18 @@ const ENOKEY: i32 = 126;
 
 fn running(runtime: Runtime) -> Created {
     Container::new(runtime).seccomp(&denies_mkdir()).running()
+}
+
+/// The variable says that the program runs from a sealed file. Believed, it
+/// would join from the host's file, or start itself over for good.
+fn what_the_program_leaves_itself_is_no_way_around_the_seal(runtime: Runtime) {
+    let created = running(runtime);
+    for left in ["", "x", "-1 -1 ", "3 1 1:2:3:4", "0 0 0:0:0:0"] {
+        let run = created.exec(&[], &["/probe", "print", "joined"]);
+        let seen = run.env("OCI_SECCOMP_LEFT", left).run();
+        super::is_refused(seen, "does not run from a sealed file");
+        created.is_alone();
+    }
 }
 
 /// CVE-2022-29162: what is inheritable gives capabilities to whoever executes a

@@ -49,14 +49,19 @@ pub fn run(args: ExecArgs) -> Result<ExitCode, Failure> {
     let (sought, sealed) = seek(&args, id.as_deref()).map_err(ours())?;
     let direct = args.tty || args.detach;
     let streams = Streams::new(direct).map_err(ours())?;
+    let start = |container: &Container, guessed| {
+        let joined = start(&args, &argv, container, &streams, guessed);
+        joined.map_err(|failure| Failure {
+            error: failure.error.context(about(container)),
+            ..failure
+        })
+    };
     let (container, joined) = match sought {
         Sought::Given(container) => {
-            let joined = start(&args, &argv, &container, &streams, false)?;
+            let joined = start(&container, false)?;
             (*container, joined)
         }
-        Sought::Asked(lookup) => find(lookup, |container, guessed| {
-            start(&args, &argv, container, &streams, guessed)
-        })?,
+        Sought::Asked(lookup) => find(lookup, start)?,
     };
     let about = about(&container);
     if joined.filters() == 0 && inspect::own_count().is_ok_and(|own| own == 0) {
@@ -109,7 +114,7 @@ fn seek(args: &ExecArgs, id: Option<&str>) -> anyhow::Result<(Sought, Sealed)> {
         Some(name) => Engine::Oci(name.clone()),
     };
     let root = args.root.as_deref();
-    // The engines answer while this process copies itself.
+    // The engines answer while this process starts itself over.
     let mut lookup = Some(match sealed::left()? {
         Some(words) => Lookup::take_over(&words, &engine, root, id)?,
         None => Lookup::begin(&engine, root, id)?,
@@ -169,20 +174,6 @@ fn about(container: &Container) -> String {
 /// # Errors
 /// [`Failure`], in a `guessed` container of a [`Premature`].
 fn start(
-    args: &ExecArgs,
-    argv: &[String],
-    container: &Container,
-    streams: &Streams,
-    guessed: bool,
-) -> Result<Joined, Failure> {
-    let joined = started(args, argv, container, streams, guessed);
-    joined.map_err(|failure| Failure {
-        error: failure.error.context(about(container)),
-        ..failure
-    })
-}
-
-fn started(
     args: &ExecArgs,
     argv: &[String],
     container: &Container,
