@@ -20,7 +20,7 @@ use nix::sys::stat::SFlag;
 use nix::unistd::{AccessFlags, Pid, access};
 
 use crate::bundle::STATE_LIMIT;
-use crate::sys::process::{PidFd, is_child, reap, remember_children, spread, take_left};
+use crate::sys::process::{PidFd, is_child, reap, remember_children, take_left};
 
 /// Many times what an engine needs on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -148,17 +148,13 @@ impl Running {
             .spawn();
         let program = PathBuf::from(program);
         match started.map(|mut c| (c.id(), c.stdout.take(), c.stderr.take())) {
-            Ok((pid, Some(stdout), Some(stderr))) => {
-                let pid = Pid::from_raw(pid.cast_signed());
-                spread(pid);
-                Ok(Self {
-                    program,
-                    pid: Some(pid),
-                    stdout: stdout.into(),
-                    stderr: stderr.into(),
-                    limit,
-                })
-            }
+            Ok((pid, Some(stdout), Some(stderr))) => Ok(Self {
+                program,
+                pid: Some(Pid::from_raw(pid.cast_signed())),
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+                limit,
+            }),
             Ok(_) => Err(Error::Follow {
                 program,
                 source: io::ErrorKind::BrokenPipe.into(),

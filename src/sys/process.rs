@@ -8,7 +8,6 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::stat::{Mode, SFlag, fstat};
@@ -463,20 +462,6 @@ pub fn close_others(keep: &[BorrowedFd<'_>]) -> nix::Result<()> {
     let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     kept.sort_unstable();
     close_all_but(&kept)
-}
-
-/// Moves a child that was just started to another processor than this one, if
-/// it waits for this one and may use others: for the two to be at work at once.
-/// The scheduler might take a millisecond to see that there is another.
-pub fn spread(child: Pid) {
-    let (Ok(all), Ok(here)) = (sched_getaffinity(child), sched_getcpu()) else {
-        return;
-    };
-    let mut others = all;
-    if others.unset(here).is_ok() && sched_setaffinity(child, &others).is_ok() {
-        // Without another one the first call has failed.
-        let _ = sched_setaffinity(child, &all);
-    }
 }
 
 /// Closes every descriptor from 3 on that is not in `kept`, which is sorted.
